@@ -1,0 +1,36 @@
+/**
+ * Every name and place that spawnlet uses on a host: one module, so that `rm`, the docs and the tests
+ * agree with what was written.
+ */
+
+/** All state that outlives a boot; 0700, so that no set-id file of an image can be reached by a user. */
+export const stateDirectory = '/var/lib/spawnlet';
+
+/** All state of this boot: locks, runtime files of containers. */
+export const runtimeDirectory = '/run/spawnlet';
+
+/** The image store: an OCI image layout (`index.json`, `blobs/`), the layers unpacked in {@link layersDirectory}. */
+export const storeDirectory = stateDirectory;
+
+/** Unpacked layers, named by 12 hex digits or more: overlayfs takes its options in one page of 4,096 bytes. */
+export const layersDirectory = `${stateDirectory}/l`;
+
+/** One directory per app: bundle, upper directory, record. */
+export const appsDirectory = `${stateDirectory}/app`;
+
+/** Plans under way, one file each: what an interrupted command had begun. */
+export const journalDirectory = `${stateDirectory}/journal`;
+
+export const lockDirectory = `${runtimeDirectory}/lock`;
+
+/** Where units of the administrator lie; they are there after a boot. */
+export const persistentUnits = '/etc/systemd/system';
+
+/** Where units of this boot lie. */
+export const transientUnits = '/run/systemd/system';
+
+/** The journal namespace of containers, so that none rotates the host's log away. */
+export const logNamespace = 'spawnlet';
+
+/** Version of the `[X-Spawnlet]` section and of the records beside it. */
+export const formatVersion = 1;
