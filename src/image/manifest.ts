@@ -29,6 +29,12 @@ export interface Manifest {
   readonly layers: readonly Descriptor[];
 }
 
+/** A list of manifests, or of further lists, by platform. */
+export interface Index {
+  readonly mediaType: string;
+  readonly manifests: readonly Descriptor[];
+}
+
 /** What of an image's config spawnlet acts on; every string in it is the image's, none is trusted. */
 export interface ImageConfig {
   readonly platform: Platform;

@@ -14,6 +14,8 @@ export interface Source extends AsyncDisposable {
   readonly name: string;
   /** The manifest or index that the reference names, or the one with this digest. At most 4 MiB. */
   document(digest: Digest | undefined, signal: AbortSignal): Promise<Document>;
+  /** The digest the reference has now, without its document; undefined where that is not cheaper. */
+  head?(signal: AbortSignal): Promise<Digest | undefined>;
   /** The bytes of a blob as they come, not verified: whoever stores them hashes them. */
   blob(descriptor: Descriptor, signal: AbortSignal): Promise<Readable>;
 }
