@@ -21,6 +21,9 @@ export const appsDirectory = `${stateDirectory}/app`;
 /** Plans under way, one file each: what an interrupted command had begun. */
 export const journalDirectory = `${stateDirectory}/journal`;
 
+/** What the administrator sets: YAML. */
+export const settingsFile = '/etc/spawnlet/config.yaml';
+
 export const lockDirectory = `${runtimeDirectory}/lock`;
 
 /** Where units of the administrator lie; they are there after a boot. */
@@ -34,3 +37,6 @@ export const logNamespace = 'spawnlet';
 
 /** Version of the `[X-Spawnlet]` section and of the records beside it. */
 export const formatVersion = 1;
+
+/** Embedded systemd hosts: `trees/`, `labs/` and `networks/` below it. */
+export const labDirectory = `${stateDirectory}/lab`;
