@@ -1,0 +1,77 @@
+import type { ChildProcess, SpawnOptions } from 'node:child_process';
+import { SpawnletError } from '../host/error.ts';
+import type { Host } from '../host/host.ts';
+import { enteredGroups } from './boot.ts';
+import { parseHierarchies } from './cgroup.ts';
+import { keeperOf } from './step.ts';
+
+/** The host's number of the process that is 1 in the lab: the first descendant of the keeper in a PID namespace below. */
+export async function leaderOf(host: Host, name: string): Promise<number> {
+  const keeper = await keeperOf(host, name);
+  const queue = keeper ? [keeper.pid] : [];
+  for (const pid of queue) {
+    const status = await host.files.read(`/proc/${pid}/status`);
+    if (status && /^NSpid:.*\s\d+\s+1$/m.test(status)) return pid;
+    const children = (await host.files.read(`/proc/${pid}/task/${pid}/children`)) ?? '';
+    queue.push(...children.split(' ').filter(Boolean).map(Number));
+  }
+  throw new SpawnletError('ERR_LAB_NOT_RUNNING', `lab ${name} is not running`, {
+    hint: `spawnlet lab up ${name}`,
+  });
+}
+
+/**
+ * Joins the cgroups that are named before `--`, then becomes what comes after it. A child of the lab's cgroup counts
+ * towards its limits and ends with it.
+ */
+const join = `while [ "$1" != -- ]; do
+[ -d "$1" ] || mkdir "$1"
+echo $$ >"$1/cgroup.procs"
+shift; done
+shift; exec "$@"`;
+
+const path = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/**
+ * The command line that runs `argv` in a lab with the caller's standard streams: namespaces and cgroups of the lab,
+ * root's home, an environment of its own. The command dies with the child, however that ends.
+ */
+export async function enterArgv(
+  host: Host,
+  name: string,
+  argv: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<string[]> {
+  const leader = await leaderOf(host, name);
+  const hierarchies = parseHierarchies((await host.files.read('/proc/self/mountinfo')) ?? '');
+  const groups = enteredGroups((await host.files.read(`/proc/${leader}/cgroup`)) ?? '', hierarchies);
+  const variables = { PATH: path, HOME: '/root', USER: 'root', LANG: 'C.UTF-8', ...environment };
+  return [
+    ...['/bin/sh', '-c', join, 'sh', ...groups, '--'],
+    ...['nsenter', '--target', String(leader), '--mount', '--uts', '--ipc', '--net', '--pid', '--cgroup'],
+    ...['--root', '--wdns=/root', '--', '/usr/bin/setpriv', '--pdeathsig', 'KILL', '/usr/bin/env', '-i'],
+    ...Object.entries(variables).map(([key, value]) => `${key}=${value}`),
+    ...argv,
+  ];
+}
+
+/** Starts a command in a lab; whoever starts it handles its streams. */
+export async function enter(
+  host: Host,
+  name: string,
+  argv: readonly string[],
+  options: SpawnOptions,
+  environment?: Readonly<Record<string, string>>,
+): Promise<ChildProcess> {
+  return host.children.spawn(await enterArgv(host, name, argv, environment), options);
+}
+
+/** A terminal of the lab's own for `command`: script(1) makes it there and passes bytes and sizes between the two. */
+export const onTerminal = (command: string) => [
+  'script',
+  '--quiet',
+  '--return',
+  '--command',
+  command,
+  '/dev/null',
+];
