@@ -46,10 +46,16 @@ export async function enterArgv(
   const hierarchies = parseHierarchies((await host.files.read('/proc/self/mountinfo')) ?? '');
   const groups = enteredGroups((await host.files.read(`/proc/${leader}/cgroup`)) ?? '', hierarchies);
   const variables = { PATH: path, HOME: '/root', USER: 'root', LANG: 'C.UTF-8', ...environment };
+  const nsenter = `nsenter --target ${leader} --mount --uts --ipc --net --pid --cgroup --root --wdns=/root --`;
+  const clean = '/usr/bin/setpriv --pdeathsig KILL /usr/bin/env -i';
   return [
-    ...['/bin/sh', '-c', join, 'sh', ...groups, '--'],
-    ...['nsenter', '--target', String(leader), '--mount', '--uts', '--ipc', '--net', '--pid', '--cgroup'],
-    ...['--root', '--wdns=/root', '--', '/usr/bin/setpriv', '--pdeathsig', 'KILL', '/usr/bin/env', '-i'],
+    '/bin/sh',
+    '-c',
+    join,
+    'sh',
+    ...groups,
+    '--',
+    ...`${nsenter} ${clean}`.split(' '),
     ...Object.entries(variables).map(([key, value]) => `${key}=${value}`),
     ...argv,
   ];

@@ -64,7 +64,11 @@ async function startUnit(host: Host, record: LabRecord, signal: AbortSignal): Pr
   await check(
     host.children,
     [
-      ...['systemd-run', '--quiet', '--collect', `--unit=${places.unit}`, '--service-type=notify'],
+      'systemd-run',
+      '--quiet',
+      '--collect',
+      `--unit=${places.unit}`,
+      '--service-type=notify',
       `--description=spawnlet lab ${spec.name}`,
       ...properties.map(property => `--property=${property}`),
       places.script,

@@ -111,11 +111,18 @@ export function mmdebstrapArgv(recipe: Recipe, root: string): string[] {
   const options = ['doc/*', 'man/*', 'locale/*', 'info/*'].map(
     path => `--dpkgopt=path-exclude=/usr/share/${path}`,
   );
+  const confined = 'setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc';
   return [
-    ...['setpriv', '--pdeathsig', 'KILL', 'unshare', '--mount', '--pid', '--fork', '--kill-child'],
-    ...['--mount-proc', 'mmdebstrap', '--quiet', '--variant=apt', '--format=directory'],
-    ...['--aptopt=APT::Install-Recommends "false"', ...options],
-    ...[`--include=${recipe.packages.join(',')}`, recipe.suite, root],
+    ...confined.split(' '),
+    'mmdebstrap',
+    '--quiet',
+    '--variant=apt',
+    '--format=directory',
+    '--aptopt=APT::Install-Recommends "false"',
+    ...options,
+    `--include=${recipe.packages.join(',')}`,
+    recipe.suite,
+    root,
   ];
 }
 
