@@ -1,0 +1,74 @@
+import type { Host } from '../host/host.ts';
+import type { Executors } from '../host/step.ts';
+import type { Platform } from './manifest.ts';
+import { type LayerProgress, pull } from './pull.ts';
+import { formatReference, parseReference } from './reference.ts';
+import type { Source } from './source.ts';
+import { type InUse, type Removed, type Store } from './store.ts';
+
+/** Changes to the image store. None can be undone; all can be done again, so they stand in plans that are finished. */
+export type ImageStep =
+  | {
+      readonly do: 'pull-image';
+      /** As the user wrote it. */
+      readonly reference: string;
+      /** `missing`: an image of this name will do. `always`: the source is asked what the name stands for. */
+      readonly when: 'missing' | 'always';
+      readonly platform?: Platform;
+    }
+  /** Names or IDs. */
+  | { readonly do: 'remove-image'; readonly images: readonly string[] }
+  /** `all`: also images with a name that no app runs from. */
+  | { readonly do: 'prune-images'; readonly all: boolean };
+
+export interface ImageDependencies {
+  readonly store: Store;
+  readonly host: Host;
+  readonly open: (reference: string, signal: AbortSignal) => Promise<Source>;
+  /** What apps run from, asked at the moment when something is to go. */
+  readonly inUse: () => Promise<InUse>;
+  readonly progress?: (event: LayerProgress) => void;
+  readonly removed?: (removed: Removed) => void;
+}
+
+export function imageExecutors(dependencies: ImageDependencies): Executors<ImageStep> {
+  const { store, host, open, inUse, progress, removed } = dependencies;
+  return {
+    'pull-image': {
+      describe: step => `pull image ${step.reference}${step.when === 'missing' ? ', if it is missing' : ''}`,
+      satisfied: async step => {
+        if (step.when === 'always') return false;
+        const reference = parseReference(step.reference);
+        // What an archive holds is known only once it is open.
+        return (
+          reference.transport === 'docker' && (await store.find(formatReference(reference))) !== undefined
+        );
+      },
+      apply: async (step, signal) => {
+        await using source = await open(step.reference, signal);
+        const options = { ...(step.platform && { platform: step.platform }), ...(progress && { progress }) };
+        await pull(store, source, host, options, signal);
+      },
+    },
+    'remove-image': {
+      describe: step => `remove image ${step.images.join(', ')}`,
+      satisfied: async step => {
+        for (const image of step.images) if (await store.find(image)) return false;
+        return true;
+      },
+      apply: async (step, signal) => {
+        const there: string[] = [];
+        for (const image of step.images) if (await store.find(image)) there.push(image);
+        removed?.(await store.remove(there, await inUse(), signal));
+      },
+    },
+    'prune-images': {
+      describe: step =>
+        step.all ? 'remove all images that no app runs from' : 'remove images without a name',
+      satisfied: async () => false,
+      apply: async (step, signal) => {
+        removed?.(await store.prune(step, await inUse(), signal));
+      },
+    },
+  };
+}

@@ -1,0 +1,171 @@
+import { createHash } from 'node:crypto';
+import type { Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip, createZstdDecompress } from 'node:zlib';
+import type { Children } from '../../host/child.ts';
+import { isErrno, SpawnletError } from '../../host/error.ts';
+import type { LayerView } from '../lookup.ts';
+import type { Descriptor, Digest } from '../manifest.ts';
+import { type Limits, refuse } from './entry.ts';
+import { Extractor } from './extractor.ts';
+import { copyUp } from './lower.ts';
+import { type Piece, Sanitiser } from './sanitiser.ts';
+
+export interface UnpackRequest {
+  /** The blob's bytes, not verified. */
+  readonly blob: Readable;
+  readonly descriptor: Descriptor;
+  readonly diffId: Digest;
+  /** An empty directory: `root` and `jail` are made in it. */
+  readonly workDirectory: string;
+  /** The layers below, lowest first, once they are unpacked; asked for only if a hard link leads there. */
+  readonly lower: () => Promise<readonly LayerView[]>;
+  /** Called with the number of bytes of the blob that have come. */
+  readonly progress?: (bytes: number) => void;
+  readonly limits: Limits;
+}
+
+export interface Unpacked {
+  readonly entries: number;
+  /** Bytes of its files. */
+  readonly size: number;
+  /** Directories that hide those of lower layers: byte strings, relative. */
+  readonly opaque: readonly string[];
+  /** True if it holds copies from the layers below, and so belongs to them only. */
+  readonly copied: boolean;
+}
+
+/** Each call into zlib costs a hop to a thread: fewer, larger pieces. Measured in steps of two; more brings nothing. */
+const chunkSize = 256 * 1024;
+
+/**
+ * Unpacks one layer into `workDirectory/root`: blob → digest → decompressor → diffID → sanitiser → tar, with
+ * back-pressure all the way. When it resolves, all that the image says of the layer has been verified; when it
+ * throws, the directory holds anything and has to be removed.
+ */
+export async function unpackLayer(
+  children: Children,
+  request: UnpackRequest,
+  signal: AbortSignal,
+): Promise<Unpacked> {
+  const { descriptor, limits, workDirectory } = request;
+  const diffHash = createHash('sha256');
+  const sanitiser = new Sanitiser(limits);
+  const newExtractor = () => new Extractor(children, `${workDirectory}/jail`, `${workDirectory}/root`);
+  let extractor = newExtractor();
+  let archiveSize = 0;
+
+  async function hand(pieces: readonly Piece[]): Promise<void> {
+    let from = 0;
+    for (let cut = pieces.indexOf('cut'); cut !== -1; cut = pieces.indexOf('cut', from)) {
+      await extractor.write(pieces.slice(from, cut) as Buffer[]);
+      await extractor.finish();
+      extractor = newExtractor();
+      from = cut + 1;
+    }
+    await extractor.write((from === 0 ? pieces : pieces.slice(from)) as Buffer[]);
+  }
+
+  try {
+    const blob = verify(request);
+    const head = await firstBytes(blob);
+    const compression = compressionOf(head);
+    const whole = async function* () {
+      yield head;
+      yield* blob;
+    };
+    const take = async (chunks: AsyncIterable<Buffer>) => {
+      for await (const chunk of chunks) {
+        archiveSize += chunk.length;
+        if (archiveSize > limits.size) throw refuse('ERR_LAYER_SIZE', `more than ${limits.size} bytes`);
+        diffHash.update(chunk);
+        // The sanitiser writes into its chunks; those of an uncompressed blob are the source's.
+        await hand(sanitiser.push(compression === 'none' ? Buffer.from(chunk) : chunk));
+      }
+    };
+    if (compression === 'none') await pipeline(whole, take, { signal });
+    else await pipeline(whole, decompressor(compression), take, { signal });
+    const diffId = `sha256:${diffHash.digest('hex')}`;
+    if (diffId !== request.diffId)
+      throw new SpawnletError(
+        'ERR_LAYER_DIGEST',
+        `layer ${descriptor.digest} unpacks to ${diffId}, the image's config says ${request.diffId}`,
+        { hint: 'the image is damaged where it comes from; build or push it again' },
+      );
+    const { pieces, lower } = sanitiser.end();
+    await hand(pieces);
+    if (lower.length > 0)
+      for await (const copied of copyUp(children, await request.lower(), lower, sanitiser, limits))
+        await hand(copied);
+    const rest = sanitiser.finish();
+    await hand(rest.pieces);
+    await extractor.finish();
+    signal.throwIfAborted();
+    return {
+      entries: sanitiser.entries,
+      size: sanitiser.size,
+      opaque: rest.opaque,
+      copied: lower.length > 0,
+    };
+  } catch (error) {
+    signal.throwIfAborted();
+    throw asRefusal(error, descriptor.digest);
+  } finally {
+    request.blob.destroy();
+    await extractor[Symbol.asyncDispose]();
+  }
+}
+
+/** Passes the blob on; at its end, throws if it is not what the descriptor says. */
+async function* verify({ blob, descriptor, progress }: UnpackRequest): AsyncGenerator<Buffer, void> {
+  const hash = createHash('sha256');
+  let size = 0;
+  for await (const chunk of blob as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > descriptor.size) throw damaged(descriptor, 'is longer than the manifest says');
+    hash.update(chunk);
+    progress?.(size);
+    yield chunk;
+  }
+  if (size < descriptor.size) throw damaged(descriptor, `ended after ${size} of ${descriptor.size} bytes`);
+  if (`sha256:${hash.digest('hex')}` !== descriptor.digest) throw damaged(descriptor, 'has other bytes');
+}
+
+const damaged = (descriptor: Descriptor, what: string) =>
+  new SpawnletError('ERR_LAYER_DIGEST', `layer ${descriptor.digest} ${what}`, {
+    hint: 'pull again; if it stays, the registry or a proxy in between is at fault',
+  });
+
+/** Enough to tell how the rest is compressed; less if that is all. */
+async function firstBytes(blob: AsyncGenerator<Buffer, void>): Promise<Buffer> {
+  let head: Buffer = Buffer.alloc(0);
+  while (head.length < 4) {
+    const next = await blob.next();
+    if (next.done) break;
+    head = head.length === 0 ? next.value : Buffer.concat([head, next.value]);
+  }
+  return head;
+}
+
+/** By what the bytes are: media types are wrong often enough that no tool relies on them. */
+function compressionOf(head: Buffer): 'gzip' | 'zstd' | 'none' {
+  if (head[0] === 0x1f && head[1] === 0x8b) return 'gzip';
+  const magic = head.length >= 4 ? head.readUInt32LE(0) : 0;
+  // zstd:chunked begins like any other; a skippable frame may come first.
+  if (magic === 0xfd2fb528 || (magic & 0xfffffff0) >>> 0 === 0x184d2a50) return 'zstd';
+  return 'none';
+}
+
+const decompressor = (compression: 'gzip' | 'zstd'): Transform =>
+  compression === 'gzip' ? createGunzip({ chunkSize }) : createZstdDecompress({ chunkSize });
+
+function asRefusal(error: unknown, digest: Digest): unknown {
+  if (error instanceof Error && 'code' in error && /^(Z_|ZSTD_)/.test(String(error.code)))
+    return new SpawnletError('ERR_LAYER_COMPRESSION', `layer ${digest} is damaged: ${error.message}`, {
+      cause: error,
+      hint: 'pull again; if it stays, the image is damaged where it comes from',
+    });
+  if (isErrno(error, 'ERR_STREAM_PREMATURE_CLOSE'))
+    return new SpawnletError('ERR_LAYER_DIGEST', `layer ${digest} ended too early`, { cause: error });
+  return error;
+}

@@ -1,0 +1,31 @@
+import { join } from 'node:path';
+import type { Host } from '../host/host.ts';
+import type { LayerKey } from './layer-store.ts';
+import { holderOf, temporaryName } from './work-name.ts';
+
+/** Held while a pull is under way: its layers are not yet those of an image. */
+export interface Lease extends AsyncDisposable {}
+
+const leasesOf = (directory: string) => join(directory, 'leases');
+
+/** Writes which layers a pull needs. The caller holds the store's lock. */
+export async function takeLease(directory: string, host: Host, keys: readonly LayerKey[]): Promise<Lease> {
+  const path = join(leasesOf(directory), temporaryName(host.locks.self));
+  await host.files.makeDirectory(leasesOf(directory), 0o700);
+  await host.files.write(path, `${JSON.stringify(keys)}\n`, 0o600);
+  return { [Symbol.asyncDispose]: () => host.files.remove(path) };
+}
+
+/** What pulls under way need; leases of processes that are gone are removed. The caller holds the store's lock. */
+export async function leasedKeys(directory: string, host: Host): Promise<LayerKey[]> {
+  const keys: LayerKey[] = [];
+  for (const name of await host.files.list(leasesOf(directory))) {
+    const holder = holderOf(name);
+    if (!holder || !host.locks.isAlive(holder)) await host.files.remove(join(leasesOf(directory), name));
+    else {
+      const text = await host.files.read(join(leasesOf(directory), name));
+      if (text !== undefined) keys.push(...(JSON.parse(text) as LayerKey[]));
+    }
+  }
+  return keys;
+}
