@@ -1,4 +1,50 @@
 # spawnlet: `make demo` shows it, `make test` tests it, `make check` reads it. Each installs what it needs.
 
-NODE := node_modules/.bin/node24
-export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+ARCH := $(if $(filter aarch64,$(shell uname -m)),arm64,x64)
+NODE := node_modules/node-linux-$(ARCH)/bin/node
+# Tools of node_modules, and with them its Node, for recipes that name it.
+TOOLS := PATH="$(CURDIR)/node_modules/.bin:$$PATH"
+PREFIX ?= /usr/local
+LIB := $(DESTDIR)$(PREFIX)/lib/spawnlet
+# A part of the tests: make test ROOM=image
+ROOM ?=
+
+.PHONY: build setup check test format install uninstall lab-clean
+
+# The command, as bin/spawnlet runs it.
+build:
+	@scripts/setup.sh modules
+
+# Everything that tests and the demo need.
+setup:
+	@scripts/setup.sh
+
+# Types, lint with the dependency direction, format. Changes nothing.
+check: build
+	@$(TOOLS) tsc
+	@$(TOOLS) oxlint --type-aware src test scripts
+	@$(TOOLS) biome check --error-on-warnings
+
+format: build
+	@$(TOOLS) biome check --write
+
+# Units, and integration in labs.
+test: setup
+	@ROOM=$(ROOM) $(NODE) test/run.ts
+
+install: build
+	install -d "$(LIB)/bin" "$(LIB)/node_modules/node-linux-$(ARCH)/bin" "$(LIB)/node_modules/@koromix" "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 bin/spawnlet "$(LIB)/bin/spawnlet"
+	install -m 755 $(NODE) "$(LIB)/$(NODE)"
+	rm -rf "$(LIB)/dist" "$(LIB)/node_modules/koffi"
+	cp -r dist "$(LIB)/dist"
+	cp -r node_modules/koffi "$(LIB)/node_modules/"
+	cp -r node_modules/@koromix/koffi-linux-$(ARCH) "$(LIB)/node_modules/@koromix/"
+	ln -sf ../lib/spawnlet/bin/spawnlet "$(DESTDIR)$(PREFIX)/bin/spawnlet"
+
+uninstall:
+	rm -rf "$(LIB)" "$(DESTDIR)$(PREFIX)/bin/spawnlet"
+
+# Ends every lab and removes the trees that they were made of.
+lab-clean: build
+	@bin/spawnlet lab down --all --trees
