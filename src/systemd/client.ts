@@ -13,6 +13,8 @@ import {
   changedProperties,
   isUnitPath,
   type PropertyMap,
+  readProperty,
+  type UnitLevelProperty,
   type UnitProperties,
   unitPath,
   unitProperties,
@@ -241,6 +243,17 @@ export class SystemdClient implements AsyncDisposable {
   /** What systemd knows of a unit now. One that has no file has `LoadState` `not-found`. */
   async unitProperties(name: string, signal: AbortSignal): Promise<UnitProperties> {
     return unitProperties(await this.rawProperties(unitPath(name), '', signal));
+  }
+
+  /** One property: a quarter of the time of all, where one is enough. */
+  async unitProperty<P extends UnitLevelProperty>(
+    name: string,
+    property: P,
+    signal: AbortSignal,
+  ): Promise<UnitProperties[P]> {
+    const body = [`${service}.Unit`, property];
+    const call = { ...getAll(unitPath(name), ''), member: 'Get', signature: 'ss', body };
+    return readProperty(property, (await this.#read(call, signal))[0]);
   }
 
   /** Any properties of any object: `''` for those of all its interfaces. */

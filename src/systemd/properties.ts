@@ -80,6 +80,24 @@ export function changedProperties(map: PropertyMap): Partial<UnitProperties> {
   return Object.fromEntries(entries) as Partial<UnitProperties>;
 }
 
+/** Properties that every type of unit has: those of `org.freedesktop.systemd1.Unit`. */
+export type UnitLevelProperty =
+  | 'LoadState'
+  | 'ActiveState'
+  | 'SubState'
+  | 'UnitFileState'
+  | 'FragmentPath'
+  | 'NeedDaemonReload'
+  | 'InvocationID'
+  | 'Job';
+
+export function readProperty<P extends UnitLevelProperty>(
+  name: P,
+  value: Value | undefined,
+): UnitProperties[P] {
+  return readers[name](value) as UnitProperties[P];
+}
+
 const unitRoot = '/org/freedesktop/systemd1/unit/';
 
 /** The D-Bus object of a unit: bytes that a path cannot hold are `_` and two hex digits. */

@@ -1,0 +1,125 @@
+import type { Executors, Json } from '../host/step.ts';
+import type { SystemdClient } from './client.ts';
+import type { UnitLevelProperty, UnitProperties } from './properties.ts';
+
+/** The steps that change what systemd runs. Unit files are written by the host's `write-file`. */
+export type SystemdStep =
+  /** Starts a unit and waits for the job; undone by stopping it, if it was down before. */
+  | { readonly do: 'start-unit'; readonly name: string }
+  /** Stops a unit and waits until it is down; undone by starting it, if it was up before. */
+  | { readonly do: 'stop-unit'; readonly name: string }
+  /** Makes the links of `[Install]`; undone by removing them, if there were none before. */
+  | { readonly do: 'enable-unit'; readonly name: string }
+  | { readonly do: 'disable-unit'; readonly name: string }
+  /** Forgets a failure; it cannot come back. */
+  | { readonly do: 'reset-failed-unit'; readonly name: string }
+  /** Reads unit files again, where that of `name` changed on the disk since it was loaded. New files need none. */
+  | { readonly do: 'reload-manager'; readonly name: string };
+
+const up = ['active', 'reloading', 'refreshing', 'activating'];
+const down = ['inactive', 'failed'];
+/** Of `systemctl is-enabled`; other states (static, generated, not there) are neither. */
+const enabled = ['enabled', 'enabled-runtime'];
+
+type Named = { readonly name: string };
+
+/** Executors of {@link SystemdStep}. `connect` is called when the first step needs systemd, and may give the same client. */
+export function systemdExecutors(connect: () => Promise<SystemdClient>): Executors<SystemdStep> {
+  const undoing = () => AbortSignal.timeout(120_000);
+
+  async function read<P extends UnitLevelProperty>(step: Named, property: P): Promise<UnitProperties[P]> {
+    const client = await connect();
+    return client.unitProperty(step.name, property, AbortSignal.timeout(30_000));
+  }
+
+  /** In one of these states, and nothing queued that would change it. */
+  async function settled(step: Named, states: readonly string[]): Promise<boolean> {
+    const [state, job] = await Promise.all([read(step, 'ActiveState'), read(step, 'Job')]);
+    return states.includes(state) && job === 0;
+  }
+
+  const wasUp = async (step: Named): Promise<Json> => ({ up: up.includes(await read(step, 'ActiveState')) });
+  const wasEnabled = async (step: Named): Promise<Json> => ({
+    enabled: enabled.includes(await read(step, 'UnitFileState')),
+  });
+
+  async function start(step: Named, signal: AbortSignal): Promise<void> {
+    const client = await connect();
+    await client.startUnit(step.name, 'replace', signal);
+  }
+
+  async function stop(step: Named, signal: AbortSignal): Promise<void> {
+    const client = await connect();
+    await client.stopUnit(step.name, 'replace', signal);
+  }
+
+  async function enable(step: Named, signal: AbortSignal): Promise<void> {
+    const client = await connect();
+    await client.enableUnitFiles([step.name], 'persistent', signal);
+  }
+
+  async function disable(step: Named, signal: AbortSignal): Promise<void> {
+    const client = await connect();
+    await client.disableUnitFiles([step.name], 'persistent', signal);
+  }
+
+  return {
+    'start-unit': {
+      describe: step => `start ${step.name}`,
+      satisfied: step => settled(step, ['active']),
+      prior: wasUp,
+      apply: start,
+      undo: async (step, prior) => {
+        if (!was(prior, 'up')) await stop(step, undoing());
+      },
+    },
+    'stop-unit': {
+      describe: step => `stop ${step.name}`,
+      satisfied: step => settled(step, down),
+      prior: wasUp,
+      apply: stop,
+      undo: async (step, prior) => {
+        if (was(prior, 'up')) await start(step, undoing());
+      },
+    },
+    'enable-unit': {
+      describe: step => `enable ${step.name}`,
+      satisfied: async step => enabled.includes(await read(step, 'UnitFileState')),
+      prior: wasEnabled,
+      apply: enable,
+      undo: async (step, prior) => {
+        if (!was(prior, 'enabled')) await disable(step, undoing());
+      },
+    },
+    'disable-unit': {
+      describe: step => `disable ${step.name}`,
+      satisfied: async step => !enabled.includes(await read(step, 'UnitFileState')),
+      prior: wasEnabled,
+      apply: disable,
+      undo: async (step, prior) => {
+        if (was(prior, 'enabled')) await enable(step, undoing());
+      },
+    },
+    'reset-failed-unit': {
+      describe: step => `forget that ${step.name} failed`,
+      satisfied: async step => (await read(step, 'ActiveState')) !== 'failed',
+      apply: async (step, signal) => {
+        const client = await connect();
+        await client.resetFailedUnit(step.name, signal);
+      },
+    },
+    'reload-manager': {
+      describe: step => `read the changed file of ${step.name}`,
+      satisfied: async step => !(await read(step, 'NeedDaemonReload')),
+      apply: async (_step, signal) => {
+        const client = await connect();
+        await client.reload(signal);
+      },
+    },
+  };
+}
+
+/** What a journalled prior says; a prior that a kill cut short says nothing. */
+function was(prior: Json, what: 'up' | 'enabled'): boolean {
+  return typeof prior === 'object' && prior !== null && what in prior && Object(prior)[what] === true;
+}

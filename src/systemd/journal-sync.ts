@@ -1,0 +1,41 @@
+import { connect } from 'node:net';
+import { isErrno, SpawnletError } from '../host/error.ts';
+
+const deadline = 10_000;
+
+/** journald's varlink socket, of a namespace or of the host. */
+function socketOf(namespace: string | undefined): string {
+  const directory = namespace === undefined ? 'journal' : `journal.${namespace}`;
+  return `/run/systemd/${directory}/io.systemd.journal`;
+}
+
+/**
+ * Waits until journald has written what was sent to it: `journalctl --sync` without the child. A program's last lines
+ * may otherwise not be in the journal yet when its unit has ended. Nothing to wait for where no journald listens.
+ */
+export async function syncJournal(namespace: string | undefined, signal: AbortSignal): Promise<void> {
+  const stop = AbortSignal.any([signal, AbortSignal.timeout(deadline)]);
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const socket = connect(socketOf(namespace));
+  const abort = () => reject(stop.reason);
+  stop.addEventListener('abort', abort, { once: true });
+  let answer = '';
+  socket.on('error', reject);
+  socket.on('close', () => reject(new SpawnletError('ERR_JOURNAL', 'journald closed the connection')));
+  socket.on('data', chunk => {
+    answer += chunk.toString();
+    if (!answer.includes('\0')) return;
+    if (answer.includes('"error"')) reject(new SpawnletError('ERR_JOURNAL', `journald answered ${answer}`));
+    else resolve();
+  });
+  // Varlink: a JSON object and a NUL, each way.
+  socket.write('{"method":"io.systemd.Journal.Synchronize"}\0');
+  try {
+    await promise;
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT', 'ECONNREFUSED')) throw error;
+  } finally {
+    stop.removeEventListener('abort', abort);
+    socket.destroy();
+  }
+}

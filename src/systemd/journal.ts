@@ -1,0 +1,141 @@
+import { once } from 'node:events';
+import { type Children, ended } from '../host/child.ts';
+import { SpawnletError } from '../host/error.ts';
+import { ExportParser, type JournalFields } from './journal-export.ts';
+
+export type OutputStream = 'stdout' | 'stderr';
+
+/** One entry of the journal, as a container's output. */
+export interface JournalEntry {
+  /** systemd's name of this place in the journal: where a later reader goes on. */
+  readonly cursor: string;
+  /** When journald received it, microseconds since 1970. */
+  readonly timestamp: number;
+  readonly unit: string;
+  /** InvocationID of the run, 32 hex digits. */
+  readonly invocation: string;
+  /** By priority: conmon logs standard output with 6 (info) and standard error with 3 (err). */
+  readonly stream: OutputStream;
+  /** As it is in the journal; {@link bytesOf} gives what was written. */
+  readonly message: Buffer;
+  /** The line goes on in the next entry of its stream, or ended without a newline. */
+  readonly partial: boolean;
+}
+
+export interface JournalQuery {
+  readonly unit: string;
+  /** Only of this run. */
+  readonly invocation?: string;
+  readonly stream?: OutputStream;
+  /** Goes on with what comes, until the signal aborts. */
+  readonly follow?: boolean;
+  /** Microseconds since 1970. */
+  readonly since?: number;
+  readonly until?: number;
+  /** The last so many entries only. */
+  readonly tail?: number;
+  readonly afterCursor?: string;
+  readonly namespace?: string;
+  /** More that an entry must match: `CONTAINER_ID_FULL=…` leaves out what the unit's other programs say. */
+  readonly matches?: readonly string[];
+}
+
+const fields = [
+  'MESSAGE',
+  'PRIORITY',
+  'CONTAINER_PARTIAL_MESSAGE',
+  '_LINE_BREAK',
+  '_SYSTEMD_UNIT',
+  '_SYSTEMD_INVOCATION_ID',
+  '_TRANSPORT',
+];
+
+const seconds = (microseconds: number) =>
+  `@${Math.floor(microseconds / 1e6)}.${String(microseconds % 1e6).padStart(6, '0')}`;
+
+/** The command that reads what the query asks for. */
+export function journalCommand(query: JournalQuery): string[] {
+  const priority = query.stream === 'stderr' ? 'PRIORITY=3' : 'PRIORITY=6';
+  return [
+    'journalctl',
+    '--quiet',
+    '--no-pager',
+    // Exact for every byte, and half the time of JSON (37,500 lines: 0.55 and 1.1 s of journalctl).
+    '--output=export',
+    `--output-fields=${fields.join(',')}`,
+    ...(query.namespace === undefined ? [] : [`--namespace=${query.namespace}`]),
+    ...(query.follow ? ['--follow'] : []),
+    ...(query.tail === undefined ? ['--no-tail'] : [`--lines=${query.tail}`]),
+    ...(query.since === undefined ? [] : [`--since=${seconds(query.since)}`]),
+    ...(query.until === undefined ? [] : [`--until=${seconds(query.until)}`]),
+    ...(query.afterCursor === undefined ? [] : [`--after-cursor=${query.afterCursor}`]),
+    `_SYSTEMD_UNIT=${query.unit}`,
+    ...(query.invocation === undefined ? [] : [`_SYSTEMD_INVOCATION_ID=${query.invocation}`]),
+    ...(query.stream === undefined ? [] : [priority]),
+    ...(query.matches ?? []),
+  ];
+}
+
+function entryOf(found: JournalFields): JournalEntry & { readonly ending: string } {
+  const text = (name: string) => found.get(name)?.toString('latin1') ?? '';
+  const lineBreak = text('_LINE_BREAK');
+  const partial = text('CONTAINER_PARTIAL_MESSAGE') === 'true' || (lineBreak !== '' && lineBreak !== 'nul');
+  return {
+    cursor: text('__CURSOR'),
+    timestamp: Number(text('__REALTIME_TIMESTAMP')),
+    unit: found.get('_SYSTEMD_UNIT')?.toString() ?? '',
+    invocation: text('_SYSTEMD_INVOCATION_ID'),
+    stream: Number(text('PRIORITY') || '6') <= 3 ? 'stderr' : 'stdout',
+    message: found.get('MESSAGE') ?? Buffer.alloc(0),
+    partial,
+    ending: lineBreak === 'nul' ? '\0' : '\n',
+  };
+}
+
+const newline = Buffer.from('\n');
+
+/**
+ * The bytes that the container wrote: the message, with its newline unless the line is partial. conmon up to 2.1.12
+ * keeps the newline in the message; a message without one has it added, as journald takes it off what it reads itself.
+ */
+export function bytesOf(entry: JournalEntry): Buffer {
+  if (entry.partial || entry.message.at(-1) === newline[0]) return entry.message;
+  return Buffer.concat([entry.message, newline]);
+}
+
+/**
+ * Reads the journal, oldest first. The reader's pace is journalctl's: what is not asked for is not read. journalctl is
+ * ended when the loop is left. A journal namespace that has nothing yet gives nothing.
+ */
+export async function* readJournal(
+  children: Children,
+  query: JournalQuery,
+  signal: AbortSignal,
+): AsyncGenerator<JournalEntry, void, undefined> {
+  signal.throwIfAborted();
+  const child = children.spawn(journalCommand(query), { stdio: ['ignore', 'pipe', 'pipe'] });
+  const end = ended(child);
+  end.catch(() => undefined);
+  const abort = () => child.kill('SIGTERM');
+  signal.addEventListener('abort', abort, { once: true });
+  let said = '';
+  child.stderr?.on('data', (chunk: Buffer) => {
+    said = (said + chunk.toString()).slice(-2000);
+  });
+  try {
+    const parser = new ExportParser();
+    for await (const chunk of child.stdout ?? []) {
+      for (const found of parser.push(chunk as Buffer)) yield entryOf(found);
+      signal.throwIfAborted();
+    }
+    const code = await end;
+    signal.throwIfAborted();
+    if (code !== 0) throw new SpawnletError('ERR_JOURNAL', `journalctl ended with ${code}: ${said.trim()}`);
+  } finally {
+    signal.removeEventListener('abort', abort);
+    if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) {
+      child.kill('SIGTERM');
+      await once(child, 'close');
+    }
+  }
+}
