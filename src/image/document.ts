@@ -43,7 +43,7 @@ export function kindOf(mediaType: string): 'manifest' | 'index' {
     case mediaTypes.dockerIndex:
       return 'index';
     default:
-      if (/^application\/vnd\.docker\.distribution\.manifest\.v1\+/.test(mediaType))
+      if (mediaType.startsWith('application/vnd.docker.distribution.manifest.v1+'))
         throw unsupported(
           'the image is in Docker schema 1, which registries gave up in 2017',
           'push it again with a current docker, podman or buildah',

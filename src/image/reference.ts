@@ -154,7 +154,8 @@ export function formatReference(reference: Reference): string {
     }
     case 'docker-archive':
       return `docker-archive:${reference.path}${reference.image ? `:${formatReference(reference.image)}` : ''}`;
-    default:
+    case 'oci':
+    case 'oci-archive':
       return `${reference.transport}:${reference.path}${reference.tag === undefined ? '' : `:${reference.tag}`}`;
   }
 }

@@ -42,7 +42,7 @@ export async function openRegistry(
   options: RegistryOptions,
 ): Promise<Registry> {
   const stall = options.stall ?? 60_000;
-  const http = await openHttp({ env: options.env, isInsecure: options.isInsecure, stall });
+  const http = await openHttp({ env: options.env, isInsecure: host => options.isInsecure(host), stall });
   return new Registry(reference, options, http, stall);
 }
 

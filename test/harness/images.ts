@@ -75,7 +75,7 @@ export function makeImage(recipe: ImageRecipe): TestImage {
   };
   const diffIds: Digest[] = [];
   const layers = recipe.layers.map(content => {
-    const tar = Buffer.isBuffer(content) ? content : makeTar(content as readonly TarEntry[]);
+    const tar = Buffer.isBuffer(content) ? content : makeTar(content);
     diffIds.push(digestOf(tar));
     return put(layerType(docker, compression), compress(tar, compression));
   });

@@ -56,7 +56,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
       ...(options.login && { auth: { htpasswd: { realm: 'test', path: htpasswd } } }),
     }),
   );
-  const [program = '', ...args] = [...(options.prefix ?? []), '/usr/bin/docker-registry', 'serve', config];
+  const [program, ...args] = [...(options.prefix ?? []), '/usr/bin/docker-registry', 'serve', config];
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   const end = ended(child).catch(() => 127);
   const stop = async () => {
