@@ -79,6 +79,7 @@ const packages: Record<string, string> = {
   mmdebstrap: 'mmdebstrap',
   ip: 'iproute2',
   nsenter: 'util-linux',
+  nft: 'nftables',
   zstd: 'zstd',
 };
 

@@ -74,6 +74,16 @@ export function nspawnArgv(record: LabRecord): string[] {
   ];
 }
 
+/** A shell function that writes who the script is, as a {@link Holder}; its process number stays through exec. */
+const identity = (path: string, name: string) => `identify() {
+  read -r stat </proc/$$/stat
+  set -- \${stat##*) }
+  printf '{"pid":%d,"start":"%s","boot":"%s","command":"lab ${name}"}' $$ "\${20}" \\
+    "$(cat /proc/sys/kernel/random/boot_id)" >${quote(`${path}~`)}
+  mv ${quote(`${path}~`)} ${quote(path)}
+}
+`;
+
 /**
  * The script that boots a lab. It enters the network's namespace, takes a mount namespace of its own, so that no mount
  * of a lab is ever on the host, and starts nspawn. Without systemd as PID 1 it first enters the cgroups that were made
@@ -86,9 +96,15 @@ export function bootScript(record: LabRecord, hierarchies: readonly Hierarchy[])
   const mount = `mount -t overlay overlay -o ${quote(options)} ${quote(places.root)}`;
   const nspawn = nspawnArgv(record).map(quote).join(' \\\n  ');
   const isolate = `nsenter --net=${quote(namespacePath(network))} unshare --mount --propagation`;
-  const head = `#!/bin/sh\n# Boots lab ${name}. Written by spawnlet lab up.\nset -e\n`;
+  const head = `#!/bin/sh
+# Boots lab ${name}. Written by spawnlet lab up.
+set -e
+${identity(places.process, name)}`;
   if (record.supervisor === 'systemd')
-    return `${head}[ "$1" = inside ] || exec ${isolate} slave "$0" inside
+    return `${head}if [ "$1" != inside ]; then
+  identify
+  exec ${isolate} slave "$0" inside
+fi
 ${mount}
 exec ${nspawn}
 `;
@@ -98,6 +114,7 @@ exec ${nspawn}
       .join('');
   return `${head}case $1 in
 boot)
+  identify
 ${enter(bootLeaf)}  exec ${isolate} private "$0" inside
   ;;
 machine)

@@ -157,6 +157,15 @@ async function* walk(group: string): AsyncGenerator<string> {
   yield group;
 }
 
+/** Where a lab's cgroup is below a hierarchy: at its root, or where a systemd that is PID 1 puts the unit. */
+const groupsOf = (lab: string) => [cgroupName(lab), `system.slice/${cgroupName(lab)}.service`];
+
+/** Every cgroup of the lab, those below first. */
+async function* groups(lab: string, hierarchies: readonly Hierarchy[]): AsyncGenerator<string> {
+  for (const hierarchy of hierarchies)
+    for (const group of groupsOf(lab)) yield* walk(join(hierarchy.path, group));
+}
+
 /** Process numbers in the lab's cgroups. */
 export async function processesOf(
   files: Files,
@@ -164,11 +173,10 @@ export async function processesOf(
   hierarchies: readonly Hierarchy[],
 ): Promise<Set<number>> {
   const pids = new Set<number>();
-  for (const hierarchy of hierarchies)
-    for await (const group of walk(join(hierarchy.path, cgroupName(lab)))) {
-      const text = await readProcs(files, join(group, 'cgroup.procs'));
-      for (const pid of text.split('\n')) if (pid !== '') pids.add(Number(pid));
-    }
+  for await (const group of groups(lab, hierarchies)) {
+    const text = await readProcs(files, join(group, 'cgroup.procs'));
+    for (const pid of text.split('\n')) if (pid !== '') pids.add(Number(pid));
+  }
   return pids;
 }
 
@@ -198,15 +206,14 @@ export async function endCgroups(
   for (;;) {
     for (const pid of await processesOf(files, lab, hierarchies)) kill(pid);
     let left: string | undefined;
-    for (const hierarchy of hierarchies)
-      for await (const group of walk(join(hierarchy.path, cgroupName(lab)))) {
-        try {
-          await rmdir(group);
-        } catch (error) {
-          if (isErrno(error, 'EBUSY', 'ENOTEMPTY')) left = group;
-          else if (!isErrno(error, 'ENOENT')) throw error;
-        }
+    for await (const group of groups(lab, hierarchies)) {
+      try {
+        await rmdir(group);
+      } catch (error) {
+        if (isErrno(error, 'EBUSY', 'ENOTEMPTY')) left = group;
+        else if (!isErrno(error, 'ENOENT')) throw error;
       }
+    }
     if (left === undefined) return;
     if (clock.now() > until)
       throw new SpawnletError(

@@ -1,7 +1,7 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
-import { enteredGroups } from './boot.ts';
+import { enteredGroups, quote } from './boot.ts';
 import { parseHierarchies } from './cgroup.ts';
 import { keeperOf } from './step.ts';
 
@@ -32,6 +32,12 @@ shift; exec "$@"`;
 
 const path = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
+export interface EnterOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  /** The working directory; root's home without it. */
+  readonly directory?: string;
+}
+
 /**
  * The command line that runs `argv` in a lab with the caller's standard streams: namespaces and cgroups of the lab,
  * root's home, an environment of its own. The command dies with the child, however that ends.
@@ -40,13 +46,13 @@ export async function enterArgv(
   host: Host,
   name: string,
   argv: readonly string[],
-  environment: Readonly<Record<string, string>> = {},
+  options: EnterOptions = {},
 ): Promise<string[]> {
   const leader = await leaderOf(host, name);
   const hierarchies = parseHierarchies((await host.files.read('/proc/self/mountinfo')) ?? '');
   const groups = enteredGroups((await host.files.read(`/proc/${leader}/cgroup`)) ?? '', hierarchies);
-  const variables = { PATH: path, HOME: '/root', USER: 'root', LANG: 'C.UTF-8', ...environment };
-  const nsenter = `nsenter --target ${leader} --mount --uts --ipc --net --pid --cgroup --root --wdns=/root --`;
+  const variables = { PATH: path, HOME: '/root', USER: 'root', LANG: 'C.UTF-8', ...options.env };
+  const nsenter = `nsenter --target ${leader} --mount --uts --ipc --net --pid --cgroup --root --wdns=/ --`;
   const clean = '/usr/bin/setpriv --pdeathsig KILL /usr/bin/env -i';
   return [
     '/bin/sh',
@@ -56,6 +62,7 @@ export async function enterArgv(
     ...groups,
     '--',
     ...`${nsenter} ${clean}`.split(' '),
+    `--chdir=${options.directory ?? '/root'}`,
     ...Object.entries(variables).map(([key, value]) => `${key}=${value}`),
     ...argv,
   ];
@@ -66,18 +73,13 @@ export async function enter(
   host: Host,
   name: string,
   argv: readonly string[],
-  options: SpawnOptions,
-  environment?: Readonly<Record<string, string>>,
+  spawning: SpawnOptions,
+  options?: EnterOptions,
 ): Promise<ChildProcess> {
-  return host.children.spawn(await enterArgv(host, name, argv, environment), options);
+  return host.children.spawn(await enterArgv(host, name, argv, options), spawning);
 }
 
-/** A terminal of the lab's own for `command`: script(1) makes it there and passes bytes and sizes between the two. */
-export const onTerminal = (command: string) => [
-  'script',
-  '--quiet',
-  '--return',
-  '--command',
-  command,
-  '/dev/null',
-];
+/** A terminal of the lab's own for a command: script(1) makes it there and passes bytes and sizes between the two. */
+export function onTerminal(argv: readonly string[]): string[] {
+  return ['script', '--quiet', '--return', '--command', argv.map(quote).join(' '), '/dev/null'];
+}

@@ -11,7 +11,7 @@ import { downPlan, type LabStep, treePlan, upPlan } from './plan.ts';
 import { type LabRecord, labsDirectory, placesOf, readRecord, readRecords } from './record.ts';
 import type { LabSpec } from './spec.ts';
 import { keeperOf } from './step.ts';
-import { recipeOf, treePath } from './tree.ts';
+import { recipeOf, treePath, treesDirectory } from './tree.ts';
 
 /** What a lab is applied with; any room's applier that knows the steps of labs. */
 export type LabApplier = Pick<Applier<LabStep>, 'apply' | 'dryRun'>;
@@ -138,12 +138,13 @@ async function waitUntilBooted(host: Host, name: string, signal: AbortSignal): P
   }
 }
 
+const notFound = (name: string) =>
+  new SpawnletError('ERR_LAB_NOT_FOUND', `there is no lab ${name}`, { hint: `spawnlet lab up ${name}` });
+
 async function needRecord(host: Host, name: string): Promise<LabRecord> {
   const record = await readRecord(host.files, name);
   if (record) return record;
-  throw new SpawnletError('ERR_LAB_NOT_FOUND', `there is no lab ${name}`, {
-    hint: `spawnlet lab up ${name}`,
-  });
+  throw notFound(name);
 }
 
 async function statusOf(host: Host, record: LabRecord): Promise<LabStatus> {
@@ -186,7 +187,10 @@ export async function down(
   signal: AbortSignal,
 ): Promise<void> {
   await using _lock = await host.locks.wait('labs', signal);
-  await applier.apply(downPlan(name, await observeHierarchies(host), await idleNetworks(host, name)), signal);
+  if (!(await names(host)).includes(name)) throw notFound(name);
+  const record = await readRecord(host.files, name);
+  const networks = await idleNetworks(host, name);
+  await applier.apply(downPlan(name, record, await observeHierarchies(host), networks), signal);
 }
 
 /** Names of labs, also of those whose making was cut off. */
@@ -199,4 +203,22 @@ export async function sweep(host: Host, applier: LabApplier, signal: AbortSignal
   );
   for (const { spec } of orphans) await down(host, applier, spec.name, signal);
   return orphans.map(({ spec }) => spec.name);
+}
+
+/** Whether {@link up} would first have to build the tree, which takes about a minute. */
+export async function needsTree(host: Host, spec: LabSpec): Promise<boolean> {
+  const recipe = recipeOf(spec, architectures[process.arch] ?? process.arch);
+  return (await host.files.look(treePath(recipe))) === undefined;
+}
+
+/** Removes the trees that labs were made of; refuses while there are labs. */
+export async function removeTrees(host: Host, applier: LabApplier, signal: AbortSignal): Promise<void> {
+  await using _lock = await host.locks.wait('labs', signal);
+  const [lab] = await names(host);
+  if (lab !== undefined)
+    throw new SpawnletError('ERR_LAB_EXISTS', `lab ${lab} stands on a tree`, {
+      hint: 'spawnlet lab down --all',
+    });
+  const steps = [{ do: 'remove', path: treesDirectory } as const];
+  await applier.apply({ title: 'lab trees', ifInterrupted: 'finish', steps }, signal);
 }

@@ -35,12 +35,14 @@ export interface NetworkRecord {
   readonly holder: Holder | null;
 }
 
-const networksDirectory = join(labDirectory, 'networks');
+/** A file for each network; `.egress` beside it for its way out. */
+export const networksDirectory = join(labDirectory, 'networks');
 const recordPath = (network: string) => join(networksDirectory, `${network}.json`);
 
 export async function readNetworks(files: Files): Promise<NetworkRecord[]> {
   const records: NetworkRecord[] = [];
   for (const name of await files.list(networksDirectory)) {
+    if (!name.endsWith('.json')) continue;
     const text = await files.read(join(networksDirectory, name));
     if (text !== undefined) records.push(JSON.parse(text) as NetworkRecord);
   }

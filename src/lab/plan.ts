@@ -4,6 +4,7 @@ import type { Holder } from '../host/lock.ts';
 import type { HostStep } from '../host/step.ts';
 import { bootScript, dataDirectories } from './boot.ts';
 import type { Hierarchy, MakeCgroups } from './cgroup.ts';
+import type { CloseEgress, OpenEgress } from './egress.ts';
 import { gateway, type MakeNetwork, prefixLength, type RemoveNetwork } from './network.ts';
 import { type LabRecord, placesOf } from './record.ts';
 import type { BuildTree, Recipe } from './tree.ts';
@@ -14,6 +15,8 @@ export type LabStep =
   | MakeNetwork
   | RemoveNetwork
   | MakeCgroups
+  | OpenEgress
+  | CloseEgress
   | {
       readonly do: 'start-lab';
       readonly name: string;
@@ -89,6 +92,8 @@ export function upPlan(record: LabRecord, around: Surroundings): Plan<LabStep> {
     file('etc/systemd/network/10-host0.network', networkFile(record.address)),
     { do: 'write-file', path: places.script, content: bootScript(record, around.hierarchies), mode: 0o755 },
   ];
+  if (spec.egress === 'nat')
+    steps.push({ do: 'open-egress', network: spec.network, lab: spec.name, address: record.address });
   if (record.supervisor === 'none')
     steps.push({
       do: 'make-cgroups',
@@ -104,14 +109,20 @@ export function upPlan(record: LabRecord, around: Surroundings): Plan<LabStep> {
 /** Takes everything of a lab away, and networks that nobody needs any more. */
 export function downPlan(
   name: string,
+  record: LabRecord | undefined,
   hierarchies: readonly Hierarchy[],
   networks: readonly string[],
 ): Plan<LabStep> {
+  const egress: LabStep[] =
+    record?.spec.egress === 'nat'
+      ? [{ do: 'close-egress', network: record.spec.network, lab: name, address: record.address }]
+      : [];
   return {
     title: `lab down ${name}`,
     ifInterrupted: 'finish',
     steps: [
       { do: 'end-lab', name, hierarchies },
+      ...egress,
       { do: 'remove', path: placesOf(name).directory },
       ...networks.map(network => ({ do: 'remove-network', network }) as const),
     ],

@@ -4,6 +4,7 @@ import type { Host } from '../host/host.ts';
 import type { Holder } from '../host/lock.ts';
 import { type Executors, hostExecutors } from '../host/step.ts';
 import { cgroupName, endCgroups, type Hierarchy, makeCgroupsExecutor } from './cgroup.ts';
+import { egressExecutors } from './egress.ts';
 import { networkExecutors, removeIfEmpty } from './network.ts';
 import type { LabStep } from './plan.ts';
 import { type LabRecord, placesOf } from './record.ts';
@@ -107,6 +108,7 @@ export function labExecutors(host: Host): Executors<OwnStep> {
     'build-tree': buildTreeExecutor(host),
     'make-cgroups': makeCgroupsExecutor(files, clock),
     ...networkExecutors(host),
+    ...egressExecutors(host),
     'start-lab': {
       describe: step => `boot lab ${step.name} (${placesOf(step.name).script})`,
       satisfied: async step => (await keeperOf(host, step.name)) !== undefined,

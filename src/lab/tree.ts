@@ -97,10 +97,12 @@ export function recipeOf(spec: Pick<LabSpec, 'suite' | 'packages'>, architecture
   };
 }
 
+export const treesDirectory = join(labDirectory, 'trees');
+
 /** The directory of a recipe's tree; `root` and `recipe.json` lie in it. */
 export function treePath(recipe: Recipe): string {
   const digest = createHash('sha256').update(JSON.stringify(recipe)).digest('hex');
-  return join(labDirectory, 'trees', digest.slice(0, 12));
+  return join(treesDirectory, digest.slice(0, 12));
 }
 
 /**

@@ -84,7 +84,7 @@ export async function useLab(options: TestLabOptions = {}): Promise<TestLab> {
   const { address } = await up(host, applier, spec, host.locks.self, AbortSignal.timeout(600_000));
 
   const spawn: TestLab['spawn'] = async (argv, options, env) => {
-    return host.children.spawn(await enterArgv(host, name, argv, env), options);
+    return host.children.spawn(await enterArgv(host, name, argv, env ? { env } : {}), options);
   };
   const exec: TestLab['exec'] = async (argv, { input, env, signal } = {}) => {
     const child = await spawn(

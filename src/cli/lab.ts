@@ -1,0 +1,196 @@
+import type { ChildProcess } from 'node:child_process';
+import { ended } from '../host/child.ts';
+import { SpawnletError } from '../host/error.ts';
+import { copy, parsePlace } from '../lab/copy.ts';
+import { type EnterOptions, enter, onTerminal } from '../lab/enter.ts';
+import * as lab from '../lab/lab.ts';
+import { defaultName, parseLabSpec, parseName, suites } from '../lab/spec.ts';
+import { defineCommand, outputOption } from './command.ts';
+import type { Context } from './context.ts';
+import { printList } from './output.ts';
+
+export const up = defineCommand({
+  name: 'lab up',
+  group: 'Labs',
+  summary: 'Boot an embedded systemd host',
+  synopsis: '[NAME]',
+  arity: [0, 1],
+  options: {
+    suite: { type: 'string', value: 'SUITE', choices: suites, help: 'Debian release (default bookworm)' },
+    packages: { type: 'strings', value: 'NAME,…', help: 'Debian packages beside the usual ones' },
+    memory: { type: 'string', short: 'm', value: 'BYTES', help: 'limit of the whole lab: 512m, 2g' },
+    cpus: { type: 'string', value: 'NUMBER', help: 'processors for the whole lab: 1.5' },
+    nat: { type: 'boolean', help: 'let the lab reach what this host reaches' },
+    bind: {
+      type: 'strings',
+      value: 'SRC[:DST[:ro]]',
+      help: 'show a directory or file of this host in the lab',
+    },
+    network: { type: 'string', value: 'NAME', help: 'network namespace to join (default spawnlet-lab)' },
+    'dry-run': { type: 'boolean', help: 'print what would be done' },
+  },
+  examples: [
+    ['spawnlet lab up', 'a Debian 12 host named lab'],
+    ['spawnlet lab up t --suite trixie --memory 1g', 'a Debian 13 host in 1 GiB'],
+    ['spawnlet lab up b --packages podman,skopeo --nat', 'with more packages, and a way out'],
+  ],
+  async run({ options, arguments: [name] }, context) {
+    const spec = parseLabSpec({
+      ...options,
+      name,
+      packages: options.packages.flatMap(text => text.split(',')),
+      binds: options.bind,
+    });
+    const applier = await context.applier();
+    if (options['dry-run']) {
+      process.stdout.write(await lab.upDryRun(context.host, applier, spec));
+      return 0;
+    }
+    if (await lab.needsTree(context.host, spec))
+      process.stderr.write(`Building a ${spec.suite} tree. This takes about a minute, once.\n`);
+    const { name: made, state, address } = await lab.up(context.host, applier, spec, null, context.signal);
+    process.stdout.write(`${made}: ${state}, ${address}\n`);
+    if (state === 'degraded') process.stderr.write(`See spawnlet lab exec ${made} -- systemctl --failed\n`);
+    return 0;
+  },
+});
+
+export const status = defineCommand({
+  name: 'lab status',
+  group: 'Labs',
+  summary: 'List labs',
+  synopsis: '[NAME]',
+  arity: [0, 1],
+  options: outputOption,
+  examples: [['spawnlet lab status -o json', 'for scripts']],
+  async run({ options, arguments: [name] }, { host }) {
+    const rows = await lab.status(host, name);
+    await printList(
+      rows,
+      [
+        ['NAME', row => row.name],
+        ['STATE', row => row.state],
+        ['SUITE', row => row.suite],
+        ['ADDRESS', row => row.address],
+        ['NETWORK', row => row.network],
+      ],
+      options.output,
+    );
+    return 0;
+  },
+});
+
+/** Waits for a child that has the terminal. Signals of the terminal reach it without us. */
+async function attend(child: ChildProcess, context: Context): Promise<number> {
+  context.takeSignals(signal => {
+    if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
+  });
+  return ended(child);
+}
+
+function parseEnv(words: readonly string[]): Record<string, string> {
+  const pairs = words.map(word => {
+    const at = word.indexOf('=');
+    return at < 0 ? [word, process.env[word] ?? ''] : [word.slice(0, at), word.slice(at + 1)];
+  });
+  return Object.fromEntries(pairs) as Record<string, string>;
+}
+
+const terminal = (): Record<string, string> => ({ TERM: process.env['TERM'] ?? 'xterm' });
+
+export const exec = defineCommand({
+  name: 'lab exec',
+  group: 'Labs',
+  summary: 'Run a command in a lab',
+  synopsis: 'NAME [--] COMMAND [ARG…]',
+  arity: [2, Number.POSITIVE_INFINITY],
+  passThrough: true,
+  options: {
+    env: { type: 'strings', short: 'e', value: 'NAME[=VALUE]', help: 'set an environment variable' },
+    tty: { type: 'boolean', short: 't', help: 'give it a terminal' },
+    workdir: { type: 'string', short: 'w', value: 'DIR', help: 'working directory (default /root)' },
+  },
+  examples: [
+    ['spawnlet lab exec lab -- systemctl status', 'standard streams and the exit code pass through'],
+    ['spawnlet lab exec -t lab -- journalctl -f', 'on a terminal'],
+  ],
+  async run({ options, arguments: [name = '', ...words] }, context) {
+    const argv = words[0] === '--' ? words.slice(1) : words;
+    if (argv.length === 0)
+      throw new SpawnletError('ERR_USAGE', 'lab exec needs a command', { hint: 'spawnlet lab exec --help' });
+    const entering: EnterOptions = {
+      env: { ...(options.tty && terminal()), ...parseEnv(options.env) },
+      ...(options.workdir !== undefined && { directory: options.workdir }),
+    };
+    const command = options.tty ? onTerminal(argv) : argv;
+    return attend(
+      await enter(context.host, parseName(name), command, { stdio: 'inherit' }, entering),
+      context,
+    );
+  },
+});
+
+export const shell = defineCommand({
+  name: 'lab shell',
+  group: 'Labs',
+  summary: 'Open a terminal in a lab',
+  synopsis: '[NAME]',
+  arity: [0, 1],
+  options: {},
+  examples: [['spawnlet lab shell', 'a login shell of root in the lab named lab']],
+  async run({ arguments: [name = defaultName] }, context) {
+    const command = onTerminal(['bash', '--login']);
+    const entering = { env: terminal() };
+    return attend(
+      await enter(context.host, parseName(name), command, { stdio: 'inherit' }, entering),
+      context,
+    );
+  },
+});
+
+export const cp = defineCommand({
+  name: 'lab cp',
+  group: 'Labs',
+  summary: 'Copy files to or from a lab',
+  synopsis: '[NAME:]SRC [NAME:]DST',
+  arity: [2, 2],
+  options: {},
+  examples: [
+    ['spawnlet lab cp ./app lab:/opt', 'a tree into a lab: /opt/app'],
+    ['spawnlet lab cp lab:/var/log/. logs', 'what is in a directory of a lab'],
+  ],
+  async run({ arguments: [from = '', to = ''] }, context) {
+    await copy(context.host, parsePlace(from), parsePlace(to), context.signal);
+    return 0;
+  },
+});
+
+export const down = defineCommand({
+  name: 'lab down',
+  group: 'Labs',
+  summary: 'End a lab and remove all it left',
+  synopsis: '[NAME]',
+  arity: [0, 1],
+  options: {
+    all: { type: 'boolean', short: 'a', help: 'every lab' },
+    trees: { type: 'boolean', help: 'and, with --all, the trees that labs are made of' },
+  },
+  examples: [
+    ['spawnlet lab down', 'the lab named lab'],
+    ['spawnlet lab down --all --trees', 'as if there had never been one'],
+  ],
+  async run({ options, arguments: [name] }, context) {
+    if (options.trees && !options.all)
+      throw new SpawnletError('ERR_USAGE', '--trees goes with --all', {
+        hint: 'spawnlet lab down --all --trees',
+      });
+    const applier = await context.applier();
+    const names = options.all ? await lab.names(context.host) : [parseName(name ?? defaultName)];
+    for (const each of names) {
+      await lab.down(context.host, applier, each, context.signal);
+      process.stdout.write(`${each}\n`);
+    }
+    if (options.trees) await lab.removeTrees(context.host, applier, context.signal);
+    return 0;
+  },
+});

@@ -1,0 +1,83 @@
+import type { SpawnOptions } from 'node:child_process';
+import { basename, join } from 'node:path';
+import { type ChildResult, ended } from '../host/child.ts';
+import { SpawnletError } from '../host/error.ts';
+import type { Host } from '../host/host.ts';
+import { enterArgv } from './enter.ts';
+
+/** A path in a lab, or on the host if `lab` is null. */
+export interface Place {
+  readonly lab: string | null;
+  readonly path: string;
+}
+
+/** `NAME:/path` or a path of the host; a colon behind a slash belongs to the path, as docker has it. */
+export function parsePlace(text: string): Place {
+  const [, lab, path] = /^([a-z0-9][a-z0-9-]*):(.+)$/s.exec(text) ?? [];
+  if (lab === undefined || path === undefined) return { lab: null, path: text };
+  return { lab, path: path.startsWith('/') ? path : `/root/${path}` };
+}
+
+type Kind = 'directory' | 'other' | 'nothing';
+
+/**
+ * Copies a file or a tree, as `docker cp` does: into a directory that is there under its own name, else as the name
+ * given; `SRC/.` means what is in SRC. Modes are kept, owners are those who run at the target.
+ */
+export async function copy(host: Host, from: Place, to: Place, signal: AbortSignal): Promise<void> {
+  const argvAt = async (place: Place, argv: readonly string[]) =>
+    place.lab === null ? [...argv] : enterArgv(host, place.lab, argv);
+  const run = async (place: Place, argv: readonly string[]): Promise<ChildResult> =>
+    host.children.capture(await argvAt(place, argv), { signal });
+  const start = async (place: Place, argv: readonly string[], options: SpawnOptions) =>
+    host.children.spawn(await argvAt(place, argv), options);
+  const kindOf = async (place: Place): Promise<Kind> => {
+    const { code } = await run(place, [
+      'sh',
+      '-c',
+      '[ -d "$1" ] && exit 1; [ -e "$1" ] && exit 2; exit 3',
+      'sh',
+      place.path,
+    ]);
+    return code === 1 ? 'directory' : code === 2 ? 'other' : 'nothing';
+  };
+
+  const [source, target] = await Promise.all([kindOf(from), kindOf(to)]);
+  const shown = ({ lab, path }: Place) => (lab === null ? path : `${lab}:${path}`);
+  if (source === 'nothing') throw new SpawnletError('ERR_LAB_COPY', `there is no ${shown(from)}`);
+  if (source === 'directory' && target === 'other')
+    throw new SpawnletError('ERR_LAB_COPY', `${shown(from)} is a directory, and ${shown(to)} is a file`);
+  if (source === 'other' && target === 'nothing' && to.path.endsWith('/'))
+    throw new SpawnletError('ERR_LAB_COPY', `there is no directory ${shown(to)}`);
+  const contents = source === 'directory' && /(?:^|\/)\.$/.test(from.path);
+  const path = target === 'directory' && !contents ? join(to.path, basename(from.path)) : to.path;
+
+  const [produce, consume] =
+    source === 'directory'
+      ? [
+          ['tar', '--create', '--file=-', '--directory', from.path, '.'],
+          ['sh', '-c', 'mkdir -p "$1" && exec tar -x -p --no-same-owner -f - -C "$1"', 'sh', path],
+        ]
+      : [
+          ['cat', '--', from.path],
+          ['sh', '-c', 'umask 077; cat >"$1" && chmod "$2" "$1"', 'sh', path, await modeOf(from)],
+        ];
+  const producer = await start(from, produce, { stdio: ['ignore', 'pipe', 'pipe'], signal });
+  // The bytes go from one child to the other and not through here.
+  const consumer = await start(to, consume, { stdio: [producer.stdout, 'ignore', 'pipe'], signal });
+  producer.stdout?.destroy();
+  const said: string[] = [];
+  for (const child of [producer, consumer]) child.stderr?.on('data', chunk => said.push(String(chunk)));
+  const codes = await Promise.all([ended(producer), ended(consumer)]);
+  if (codes.some(code => code !== 0))
+    throw new SpawnletError(
+      'ERR_LAB_COPY',
+      `copying ${shown(from)} to ${shown(to)} failed: ${said.join('').trim()}`,
+    );
+
+  async function modeOf(place: Place): Promise<string> {
+    return (await run(place, ['stat', '--dereference', '--format=%a', '--', place.path])).stdout
+      .toString()
+      .trim();
+  }
+}
