@@ -42,7 +42,7 @@ const tar = `setpriv --pdeathsig KILL --no-new-privs --inh-caps -all
   --bounding-set -all,${capabilities.map(name => `+${name}`).join()}
   tar --extract --file=- --directory=layer --absolute-names
   --numeric-owner --same-owner --preserve-permissions --blocking-factor=512
-  --delay-directory-restore --recursive-unlink --warning=no-timestamp
+  --delay-directory-restore --warning=no-timestamp
   --xattrs --xattrs-include=user.* --xattrs-include=security.capability --xattrs-include=trusted.overlay.opaque
 `
   .trim()
@@ -61,8 +61,11 @@ export class Extractor implements AsyncDisposable {
   #said = '';
   #failed = false;
 
-  /** `jailDirectory` is empty, and may be shared by extractors. */
-  constructor(children: Children, jailDirectory: string, layer: string) {
+  /**
+   * `jailDirectory` is empty, and may be shared by extractors. `over` is what happens to a directory where the archive
+   * has something else, or the directory again.
+   */
+  constructor(children: Children, jailDirectory: string, layer: string, over: 'keep' | 'remove' = 'keep') {
     const argv = [
       'unshare',
       '--mount',
@@ -75,7 +78,7 @@ export class Extractor implements AsyncDisposable {
       jailDirectory,
       layer,
     ];
-    this.#child = children.spawn([...argv, ...tar], {
+    this.#child = children.spawn([...argv, ...tar, ...(over === 'remove' ? ['--recursive-unlink'] : [])], {
       stdio: ['pipe', 'ignore', 'pipe'],
       env: programs,
       cwd: '/',

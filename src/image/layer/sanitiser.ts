@@ -5,11 +5,13 @@ import { parseRecords, type Records } from './pax.ts';
 import { type Directory, type Place, Tree } from './tree.ts';
 import { endOfArchive, extraHeaders, fitsHeader, writeHeader } from './writer.ts';
 
-/**
- * What goes to the extracting child: bytes of an archive, or `cut`: the archive ends here, and a new one begins
- * once the first has been extracted.
- */
-export type Piece = Buffer | 'cut';
+/** The archive ends here; then what is at a path is removed by extracting this one; then a new one begins. */
+export interface Cut {
+  readonly remove: Buffer;
+}
+
+/** What goes to the extracting child: bytes of an archive, or the end of one and what comes in between. */
+export type Piece = Buffer | Cut;
 
 /** A hard link whose target the layer does not hold, so that a lower layer must. */
 export interface LowerLink {
@@ -22,7 +24,7 @@ const opaqueMarker = '.wh..wh..opq';
 const auxiliary = '.wh..wh.';
 
 /** How often a directory may become something else within one layer. */
-const cutMax = 100;
+const cutMax = 50;
 
 const opaqueXattr = { name: 'trusted.overlay.opaque', value: 'y' };
 const noRecords: Records = new Map();
@@ -94,12 +96,15 @@ export class Sanitiser {
       throw refuse('ERR_LAYER_TRUNCATED', 'the archive ends in the middle of an entry');
     this.#pieces = [];
     const lower: LowerLink[] = [];
+    const origins = new Map<string, string>();
     for (const { entry, place, target } of this.#links) {
       // Something else took the link's name, or that of a directory above it, later.
       if (this.#tree.find(place.path) !== 'nothing') continue;
-      if (this.#tree.look(target) === 'nothing') {
-        lower.push({ entry: { ...entry, path: place.path }, target: target.path });
+      const origin = origins.get(target.path) ?? target.path;
+      if (this.#tree.look(target) === 'nothing' || origin !== target.path) {
+        lower.push({ entry: { ...entry, path: place.path }, target: origin });
         this.#tree.put(place, entry);
+        origins.set(place.path, origin);
       } else this.#emitWhole(this.#linkTo(entry, target), place);
     }
     return { pieces: this.#pieces, lower };
@@ -263,7 +268,7 @@ export class Sanitiser {
     }
     if (this.#tree.put(place, checked)) {
       if (chunk) this.#flush(chunk, at);
-      this.#cut();
+      this.#cut(place.path);
     }
     const out = checked.path === place.path ? checked : { ...checked, path: place.path };
     if (!fitsHeader(out)) {
@@ -301,15 +306,23 @@ export class Sanitiser {
     this.#whiteouts.add(place.path);
   }
 
-  /** The directory that was in the way is removed by the second child, after the first has set its attributes. */
-  #cut(): void {
+  /**
+   * tar removes a directory for an entry of another kind only with --recursive-unlink, which would also empty each
+   * directory that comes twice: so one child puts an empty file there with that option, and the next goes on.
+   */
+  #cut(path: string): void {
     if (++this.#cuts > cutMax)
       throw refuse('ERR_LAYER_ENTRIES', `more than ${cutMax} directories that become something else`);
-    this.#pieces.push(endOfArchive, 'cut');
+    const before = this.#pieces;
+    this.#pieces = [];
+    this.#emit({ ...implied(path), kind: 'file' });
+    const remove = Buffer.concat([...(this.#pieces as Buffer[]), endOfArchive]);
+    this.#pieces = before;
+    this.#pieces.push(endOfArchive, { remove });
   }
 
   #emitWhole(entry: Entry, place: Place): void {
-    if (this.#tree.put(place, entry)) this.#cut();
+    if (this.#tree.put(place, entry)) this.#cut(place.path);
     this.#emit({ ...entry, path: place.path });
   }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Readable, Transform } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import type { Children } from '../../host/child.ts';
@@ -10,6 +10,7 @@ import { type Limits, refuse } from './entry.ts';
 import { Extractor } from './extractor.ts';
 import { copyUp } from './lower.ts';
 import { type Piece, Sanitiser } from './sanitiser.ts';
+import { splitFrames } from './zstd-frames.ts';
 
 export interface UnpackRequest {
   /** The blob's bytes, not verified. */
@@ -51,23 +52,32 @@ export async function unpackLayer(
   const { descriptor, limits, workDirectory } = request;
   const diffHash = createHash('sha256');
   const sanitiser = new Sanitiser(limits);
-  const newExtractor = () => new Extractor(children, `${workDirectory}/jail`, `${workDirectory}/root`);
+  const newExtractor = (over?: 'remove') =>
+    new Extractor(children, `${workDirectory}/jail`, `${workDirectory}/root`, over);
   let extractor = newExtractor();
   let archiveSize = 0;
 
   async function hand(pieces: readonly Piece[]): Promise<void> {
-    let from = 0;
-    for (let cut = pieces.indexOf('cut'); cut !== -1; cut = pieces.indexOf('cut', from)) {
-      await extractor.write(pieces.slice(from, cut) as Buffer[]);
+    let run: Buffer[] = [];
+    for (const piece of pieces) {
+      if (Buffer.isBuffer(piece)) {
+        run.push(piece);
+        continue;
+      }
+      await extractor.write(run);
+      await extractor.finish();
+      extractor = newExtractor('remove');
+      await extractor.write([piece.remove]);
       await extractor.finish();
       extractor = newExtractor();
-      from = cut + 1;
+      run = [];
     }
-    await extractor.write((from === 0 ? pieces : pieces.slice(from)) as Buffer[]);
+    await extractor.write(run);
   }
 
   try {
-    const blob = verify(request);
+    const seen = { whole: false };
+    const blob = verify(request, seen);
     const head = await firstBytes(blob);
     const compression = compressionOf(head);
     const whole = async function* () {
@@ -84,7 +94,12 @@ export async function unpackLayer(
       }
     };
     if (compression === 'none') await pipeline(whole, take, { signal });
-    else await pipeline(whole, decompressor(compression), take, { signal });
+    else if (compression === 'gzip') await pipeline(whole, createGunzip({ chunkSize }), take, { signal });
+    else await pipeline(splitFrames(whole()), createZstdDecompress({ chunkSize }), take, { signal });
+    // A decompressor ends where its stream ends, and leaves what follows alone.
+    if (!(await blob.next()).done)
+      throw refuse('ERR_LAYER_COMPRESSION', 'bytes behind the end of the compressed archive');
+    if (!seen.whole) throw damaged(descriptor, 'ended too early');
     const diffId = `sha256:${diffHash.digest('hex')}`;
     if (diffId !== request.diffId)
       throw new SpawnletError(
@@ -117,7 +132,10 @@ export async function unpackLayer(
 }
 
 /** Passes the blob on; at its end, throws if it is not what the descriptor says. */
-async function* verify({ blob, descriptor, progress }: UnpackRequest): AsyncGenerator<Buffer, void> {
+async function* verify(
+  { blob, descriptor, progress }: UnpackRequest,
+  seen: { whole: boolean },
+): AsyncGenerator<Buffer, void> {
   const hash = createHash('sha256');
   let size = 0;
   for await (const chunk of blob as AsyncIterable<Buffer>) {
@@ -129,6 +147,7 @@ async function* verify({ blob, descriptor, progress }: UnpackRequest): AsyncGene
   }
   if (size < descriptor.size) throw damaged(descriptor, `ended after ${size} of ${descriptor.size} bytes`);
   if (`sha256:${hash.digest('hex')}` !== descriptor.digest) throw damaged(descriptor, 'has other bytes');
+  seen.whole = true;
 }
 
 const damaged = (descriptor: Descriptor, what: string) =>
@@ -155,9 +174,6 @@ function compressionOf(head: Buffer): 'gzip' | 'zstd' | 'none' {
   if (magic === 0xfd2fb528 || (magic & 0xfffffff0) >>> 0 === 0x184d2a50) return 'zstd';
   return 'none';
 }
-
-const decompressor = (compression: 'gzip' | 'zstd'): Transform =>
-  compression === 'gzip' ? createGunzip({ chunkSize }) : createZstdDecompress({ chunkSize });
 
 function asRefusal(error: unknown, digest: Digest): unknown {
   if (error instanceof Error && 'code' in error && /^(Z_|ZSTD_)/.test(String(error.code)))
