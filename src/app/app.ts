@@ -1,0 +1,312 @@
+import { constants } from 'node:os';
+import { containerIdOf, crunWords } from '../engine/crun.ts';
+import { execIn, type ProcessSpec } from '../engine/exec.ts';
+import type { Applier, Plan } from '../host/apply.ts';
+import { SpawnletError } from '../host/error.ts';
+import type { Host } from '../host/host.ts';
+import type { InUse } from '../image/store.ts';
+import { lookupUser } from '../image/user.ts';
+import { appsDirectory } from '../names.ts';
+import type { SystemdClient } from '../systemd/client.ts';
+import type { UnitProperties } from '../systemd/properties.ts';
+import { hostFacts, imageFacts } from './facts.ts';
+import { type ImageAccess, imageFor } from './image.ts';
+import { type AppStep, annotation, bundleFiles, planRemove, planRun, type RunPlan, unitOf } from './plan.ts';
+import type { RunRequest } from './request.ts';
+import { Session } from './session.ts';
+import { containerOf, directoryOf } from './spec.ts';
+import { type AppState, parseRecord, type RunRecord, stateOf } from './status.ts';
+
+/** What apps are run with. */
+export interface AppDependencies extends ImageAccess {
+  readonly host: Host;
+  readonly applier: Pick<Applier<AppStep>, 'apply' | 'dryRun'>;
+  systemd(): Promise<SystemdClient>;
+  /** Words that run this spawnlet. */
+  readonly words: readonly string[];
+}
+
+/** A container as it is now. */
+export interface App {
+  readonly name: string;
+  readonly request: RunRequest;
+  readonly image: string;
+  readonly imageDigest: string;
+  readonly layers: readonly string[];
+  readonly created: string;
+  readonly bundle: Bundle;
+  readonly unit: UnitProperties;
+  readonly record: RunRecord | undefined;
+  readonly state: AppState;
+}
+
+interface Bundle {
+  readonly process: ProcessSpec;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly [key: string]: unknown;
+}
+
+const isMissing = (unit: UnitProperties) => unit.LoadState === 'not-found';
+
+/** Containers of one image each, as units. */
+export class Apps {
+  readonly #deps: AppDependencies;
+
+  constructor(deps: AppDependencies) {
+    this.#deps = deps;
+  }
+
+  /** All that a `run` will do; nothing is done yet, but for the pull of an image. */
+  async prepare(
+    request: RunRequest,
+    options: { readonly gate: boolean; readonly enable: boolean },
+    signal: AbortSignal,
+  ): Promise<RunPlan> {
+    const { host, words } = this.#deps;
+    const [{ name, image }, facts, store] = await Promise.all([
+      imageFor(this.#deps, request.image, request.pull, signal),
+      hostFacts(request),
+      this.#deps.store(),
+    ]);
+    const found = imageFacts(store, image, { ...request, image: name });
+    const spec = containerOf(request, found, facts);
+    return { request, spec, image: found, now: host.clock.now(), spawnlet: words, ...options };
+  }
+
+  async dryRun(plan: RunPlan): Promise<string> {
+    return this.#deps.applier.dryRun(planRun(plan));
+  }
+
+  /** Makes the container and starts its unit. Throws `ERR_NAME_TAKEN`. */
+  async create(plan: RunPlan, signal: AbortSignal): Promise<void> {
+    const { name } = plan.request;
+    await using _lock = await this.#deps.host.locks.take(`app-${name}`);
+    await this.#refuseTaken(name, signal);
+    await this.#deps.applier.apply(planRun(plan), signal);
+  }
+
+  async #refuseTaken(name: string, signal: AbortSignal): Promise<void> {
+    const own = (await this.#deps.host.files.look(`${directoryOf(name)}/config.json`)) !== undefined;
+    const unit = await (await this.#deps.systemd()).unitProperties(unitOf(name), signal);
+    if (own) {
+      throw new SpawnletError('ERR_NAME_TAKEN', `there is a container ${name} already`, {
+        hint: `choose another --name, or: spawnlet rm -f ${name}`,
+      });
+    }
+    if (isMissing(unit)) return;
+    throw new SpawnletError(
+      'ERR_NAME_TAKEN',
+      `${unitOf(name)} is a unit that is not spawnlet's (${unit.FragmentPath})`,
+      {
+        hint: 'choose another --name',
+      },
+    );
+  }
+
+  /** What attaches to a run of a container, and waits for it. */
+  session(name: string): Session {
+    return new Session(name, this.#deps);
+  }
+
+  /** All containers, by name. */
+  async list(signal: AbortSignal): Promise<App[]> {
+    const names = await this.#deps.host.files.list(appsDirectory);
+    const apps = await Promise.all(names.map(name => this.find(name, signal)));
+    return apps.flatMap(app => app ?? []);
+  }
+
+  async find(name: string, signal: AbortSignal): Promise<App | undefined> {
+    const { files } = this.#deps.host;
+    if (!/^[\w.-]+$/.test(name)) return undefined;
+    const text = await files.read(`${directoryOf(name)}/config.json`);
+    if (text === undefined) return undefined;
+    const unit = await (await this.#deps.systemd()).unitProperties(unitOf(name), signal);
+    const record = parseRecord(await files.read(`${directoryOf(name)}/record`));
+    const bundle = JSON.parse(text) as Bundle;
+    const notes = bundle.annotations;
+    return {
+      name,
+      request: JSON.parse(notes[annotation.request] ?? '{}') as RunRequest,
+      image: notes[annotation.image] ?? '',
+      imageDigest: notes[annotation.digest] ?? '',
+      layers: (notes[annotation.layers] ?? '').split(',').filter(Boolean),
+      created: notes[annotation.created] ?? '',
+      bundle,
+      unit,
+      record,
+      state: stateOf(unit, record, constants.signals),
+    };
+  }
+
+  /** {@link find}, or `ERR_NO_CONTAINER`. */
+  async get(name: string, signal: AbortSignal): Promise<App> {
+    const app = await this.find(name, signal);
+    if (app) return app;
+    throw new SpawnletError('ERR_NO_CONTAINER', `there is no container ${JSON.stringify(name)}`, {
+      hint: 'spawnlet ps -a lists them',
+    });
+  }
+
+  async start(name: string, signal: AbortSignal): Promise<void> {
+    await this.get(name, signal);
+    const systemd = await this.#deps.systemd();
+    await systemd.startUnit(unitOf(name), 'replace', signal);
+  }
+
+  /** Sends the stop signal, and SIGKILL after `seconds` (the container's own if not given). */
+  async stop(name: string, seconds: number | undefined, signal: AbortSignal): Promise<void> {
+    const app = await this.get(name, signal);
+    const systemd = await this.#deps.systemd();
+    if (seconds === undefined || app.state.kind !== 'running') {
+      await systemd.stopUnit(unitOf(name), 'replace', signal);
+      return;
+    }
+    const job = await systemd.enqueue('stop', unitOf(name), 'replace', signal);
+    const late = new AbortController();
+    const killed = this.#deps.host.clock.sleep(seconds * 1000, late.signal).then(
+      () => systemd.killUnit(unitOf(name), 'all', constants.signals.SIGKILL, signal),
+      () => undefined,
+    );
+    try {
+      await job.done;
+    } finally {
+      late.abort();
+      await killed;
+    }
+  }
+
+  /** Sends a signal to the container's PID 1. */
+  async kill(name: string, number: number, signal: AbortSignal): Promise<void> {
+    await this.running(name, signal);
+    const result = await this.#deps.host.children.capture(
+      crunWords(name, 'kill', containerIdOf(name), String(number)),
+      { signal },
+    );
+    if (result.code !== 0) throw new SpawnletError('ERR_KILL', `${name}: ${result.stderr.trim()}`);
+  }
+
+  /** A container that runs, or `ERR_NOT_RUNNING`. */
+  async running(name: string, signal: AbortSignal): Promise<App> {
+    const app = await this.get(name, signal);
+    if (app.state.kind === 'running') return app;
+    throw new SpawnletError('ERR_NOT_RUNNING', `${app.name} is not running (${app.state.kind})`, {
+      hint: `spawnlet start ${app.name}`,
+    });
+  }
+
+  /** Waits until the container is not running and gives its exit code. */
+  async wait(name: string, signal: AbortSignal): Promise<number> {
+    await this.get(name, signal);
+    const systemd = await this.#deps.systemd();
+    const unit = await systemd.waitUntil(
+      unitOf(name),
+      properties => ['inactive', 'failed'].includes(properties.ActiveState) && properties.Job === 0,
+      signal,
+    );
+    const app = await this.find(name, signal);
+    return app?.state.kind === 'exited' ? app.state.exitCode : unit.ExecMainStatus;
+  }
+
+  async removeDryRun(name: string, signal: AbortSignal): Promise<string> {
+    return this.#deps.applier.dryRun(this.#removal(await this.get(name, signal)));
+  }
+
+  #removal(app: App): Plan<AppStep> {
+    return planRemove(app.name, app.request.removeAfterwards, app.unit.UnitFileState === 'enabled');
+  }
+
+  /** Removes a container; a running one only with `force`, which kills it. */
+  async remove(name: string, force: boolean, signal: AbortSignal): Promise<void> {
+    await using _lock = await this.#deps.host.locks.take(`app-${name}`);
+    const app = await this.get(name, signal);
+    const ended = app.state.kind === 'exited' || app.state.kind === 'created';
+    if (!ended && !force) {
+      throw new SpawnletError('ERR_RUNNING', `${name} is running`, {
+        hint: `spawnlet stop ${name} first, or spawnlet rm -f ${name}`,
+      });
+    }
+    if (!ended) {
+      const systemd = await this.#deps.systemd();
+      await systemd.killUnit(unitOf(name), 'all', constants.signals.SIGKILL, signal);
+    }
+    await this.#deps.applier.apply(this.#removal(app), signal);
+  }
+
+  /** Runs a command in a running container; gives its exit code. */
+  async exec(
+    name: string,
+    change: ExecChange,
+    stdio: 'inherit' | 'ignore-input',
+    signal: AbortSignal,
+  ): Promise<number> {
+    const app = await this.running(name, signal);
+    const { process } = app.bundle;
+    const spec: ProcessSpec = {
+      ...process,
+      ...(change.user !== undefined && { user: await this.#userIn(app, change.user) }),
+      args: change.args,
+      env: change.env.length > 0 ? [...process.env, ...change.env] : process.env,
+      cwd: change.cwd ?? process.cwd,
+      terminal: change.terminal,
+    };
+    return execIn(this.#deps.host, name, app.unit.ControlGroup, spec, [
+      stdio === 'inherit' ? 'inherit' : 'ignore',
+      'inherit',
+      'inherit',
+    ]);
+  }
+
+  async #userIn(app: App, user: string): Promise<ProcessSpec['user']> {
+    const store = await this.#deps.store();
+    const { uid, gid, additionalGids } = lookupUser(store.views(await store.get(app.imageDigest)), user);
+    return { uid, gid, additionalGids };
+  }
+
+  /** Fetches a container's image anew and renews its bundle: what a unit with `--pull always` does before it starts. */
+  async refresh(name: string, signal: AbortSignal): Promise<void> {
+    const app = await this.get(name, signal);
+    const plan = await this.prepare(app.request, { gate: false, enable: false }, signal);
+    if (plan.image.digest === app.imageDigest) return;
+    const at = directoryOf(name);
+    await this.#deps.applier.apply(
+      {
+        title: `refresh ${name}`,
+        ifInterrupted: 'finish',
+        steps: [
+          { do: 'remove', path: `${at}/upper` },
+          { do: 'remove', path: `${at}/work` },
+          { do: 'make-directory', path: `${at}/upper`, mode: plan.image.rootMode },
+          { do: 'make-directory', path: `${at}/work`, mode: 0o700 },
+          ...bundleFiles(plan),
+        ],
+      },
+      signal,
+    );
+  }
+
+  /** What containers run from, which `image rm` and `prune` must leave. */
+  async inUse(signal: AbortSignal): Promise<InUse> {
+    const { files } = this.#deps.host;
+    const texts = await Promise.all(
+      (await files.list(appsDirectory)).map(name => files.read(`${directoryOf(name)}/config.json`)),
+    );
+    signal.throwIfAborted();
+    const notes = texts.flatMap(text =>
+      text === undefined ? [] : [(JSON.parse(text) as Bundle).annotations],
+    );
+    return {
+      manifests: new Set(notes.map(note => note[annotation.digest] ?? '')),
+      layers: new Set(notes.flatMap(note => (note[annotation.layers] ?? '').split(','))),
+    };
+  }
+}
+
+/** What `exec` changes of the container's own process. */
+export interface ExecChange {
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string | undefined;
+  readonly terminal: boolean;
+  /** `USER[:GROUP]`, looked up in the image; undefined for the container's own. */
+  readonly user: string | undefined;
+}

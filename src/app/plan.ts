@@ -1,0 +1,170 @@
+import { bundleOf } from '../engine/bundle.ts';
+import type { ContainerSpec } from '../engine/container.ts';
+import { runDirectoryOf, startScript, stoppedScript } from '../engine/crun.ts';
+import { crunUnit } from '../engine/unit.ts';
+import type { Plan } from '../host/apply.ts';
+import type { HostStep } from '../host/step.ts';
+import { appsDirectory, logNamespace, persistentUnits, stateDirectory, transientUnits } from '../names.ts';
+import type { SystemdStep } from '../systemd/executors.ts';
+import type { RunRequest } from './request.ts';
+import { directoryOf, type ImageFacts } from './spec.ts';
+
+export type AppStep = HostStep | SystemdStep;
+
+export const unitOf = (name: string): string => `${name}.service`;
+
+export const unitPathOf = (name: string, removeAfterwards: boolean): string =>
+  `${removeAfterwards ? transientUnits : persistentUnits}/${unitOf(name)}`;
+
+/** The FIFO at which a container waits until `spawnlet run` has attached. */
+export const gateOf = (name: string): string => `${runDirectoryOf(name)}/gate`;
+
+/** Notes in the bundle from which `ps`, `inspect` and a later start know what the container was made of. */
+export const annotation = {
+  request: 'io.spawnlet.request',
+  image: 'io.spawnlet.image',
+  digest: 'io.spawnlet.image-digest',
+  layers: 'io.spawnlet.layers',
+  created: 'io.spawnlet.created',
+} as const;
+
+const journaldSettings = `${persistentUnits.slice(0, persistentUnits.lastIndexOf('/'))}/journald@${logNamespace}.conf`;
+
+/** No line of a container is dropped for coming fast, and containers together do not fill the disk. */
+const journaldText = `# Journal of containers that spawnlet runs; journald.conf(5). Read by: journalctl --namespace=${logNamespace}
+[Journal]
+RateLimitIntervalSec=0
+RateLimitBurst=0
+SystemMaxUse=512M
+RuntimeMaxUse=128M
+`;
+
+const hostsText = (hostname: string) => `127.0.0.1\tlocalhost${hostname && ` ${hostname}`}\n::1\tlocalhost\n`;
+
+/** Secrets of a bundle are values of its environment; the request repeats them. */
+function redacted(bundle: string, spec: ContainerSpec, request: string): string {
+  const hidden = bundle.replaceAll(JSON.stringify(request).slice(1, -1), '…');
+  return spec.env.reduce((text, entry) => {
+    const name = entry.slice(0, entry.indexOf('='));
+    return text.replaceAll(JSON.stringify(entry), JSON.stringify(`${name}=…`));
+  }, hidden);
+}
+
+export interface RunPlan {
+  readonly request: RunRequest;
+  readonly spec: ContainerSpec;
+  readonly image: ImageFacts;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+  /** Whether somebody will attach before the program runs. */
+  readonly gate: boolean;
+  readonly enable: boolean;
+  /** Words that run spawnlet, for a unit that fetches its image before it starts. */
+  readonly spawnlet: readonly string[];
+}
+
+/** What makes and starts a container. Up to the start, it is undone if it is cut off. */
+export function planRun(plan: RunPlan): Plan<AppStep> {
+  const { request, spec } = plan;
+  const unit = unitOf(request.name);
+  return {
+    title: `run ${request.name}`,
+    ifInterrupted: 'undo',
+    steps: [
+      ...directories(spec, plan.image),
+      ...bundleFiles(plan),
+      { do: 'write-file', path: journaldSettings, content: journaldText, mode: 0o644 },
+      ...gateSteps(plan),
+      {
+        do: 'write-file',
+        path: unitPathOf(request.name, request.removeAfterwards),
+        content: unitText(plan),
+        mode: 0o644,
+      },
+      ...(plan.enable ? [{ do: 'enable-unit', name: unit } as const] : []),
+      { do: 'start-unit', name: unit },
+    ],
+  };
+}
+
+function unitText({ request, spec, image, spawnlet }: RunPlan): string {
+  return crunUnit(spec, {
+    description: `${image.name} (container ${request.name})`,
+    image: image.name,
+    imageDigest: image.digest,
+    restart: request.restart,
+    removeAfterwards: request.removeAfterwards,
+    ...(request.pull === 'always' &&
+      !request.removeAfterwards && { pullFirst: [...spawnlet, 'refresh', request.name] }),
+  });
+}
+
+const directory = (path: string, mode: number): AppStep => ({ do: 'make-directory', path, mode });
+
+function directories({ directory: at, volumes, layers }: ContainerSpec, image: ImageFacts): AppStep[] {
+  return [
+    directory(stateDirectory, 0o700),
+    directory(appsDirectory, 0o700),
+    directory(at, 0o700),
+    directory(`${at}/rootfs`, 0o755),
+    directory(`${at}/upper`, image.rootMode),
+    directory(`${at}/work`, 0o700),
+    ...(volumes.length > 0 ? [directory(`${at}/volumes`, 0o700)] : []),
+    ...(layers.length === 0 ? [directory(`${at}/empty`, 0o755)] : []),
+  ];
+}
+
+/** The files of the bundle; they alone change when a container's image is fetched anew. */
+export function bundleFiles({ request, spec, image, now }: RunPlan): AppStep[] {
+  const file = (name: string, content: string, mode: number, shown?: string): AppStep => ({
+    do: 'write-file',
+    path: `${spec.directory}/${name}`,
+    content,
+    mode,
+    ...(shown !== undefined && { shown }),
+  });
+  const asked = JSON.stringify(request);
+  const bundle = `${JSON.stringify(
+    bundleOf(spec, {
+      [annotation.request]: asked,
+      [annotation.image]: image.name,
+      [annotation.digest]: image.digest,
+      [annotation.layers]: image.layerKeys.join(','),
+      [annotation.created]: new Date(now).toISOString(),
+    }),
+    undefined,
+    1,
+  )}\n`;
+  return [
+    file('config.json', bundle, 0o600, redacted(bundle, spec, asked)),
+    file('start', startScript(spec), 0o600),
+    file('stopped', stoppedScript(request.name, spec.directory, request.removeAfterwards), 0o600),
+    file('hosts', hostsText(spec.hostname), 0o644),
+    file('hostname', spec.hostname === '' ? '' : `${spec.hostname}\n`, 0o644),
+    file('resolv.conf', '', 0o644),
+  ];
+}
+
+function gateSteps({ request, gate }: RunPlan): AppStep[] {
+  if (!gate) return [];
+  return [
+    directory(runDirectoryOf(request.name), 0o700),
+    { do: 'make-fifo', path: gateOf(request.name), mode: 0o600 },
+  ];
+}
+
+/** What removes a container that is not running: exactly what {@link planRun} made. */
+export function planRemove(name: string, removeAfterwards: boolean, enabled: boolean): Plan<AppStep> {
+  const unit = unitOf(name);
+  return {
+    title: `rm ${name}`,
+    ifInterrupted: 'finish',
+    steps: [
+      { do: 'stop-unit', name: unit },
+      ...(enabled ? [{ do: 'disable-unit', name: unit } as const] : []),
+      { do: 'remove', path: unitPathOf(name, removeAfterwards) },
+      { do: 'remove', path: directoryOf(name) },
+      { do: 'reset-failed-unit', name: unit },
+    ],
+  };
+}

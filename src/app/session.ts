@@ -1,0 +1,135 @@
+import { constants as flags } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { constants } from 'node:os';
+import { Attachment, resize, type Streams } from '../engine/attach.ts';
+import { runDirectoryOf } from '../engine/crun.ts';
+import { SpawnletError } from '../host/error.ts';
+import type { Host } from '../host/host.ts';
+import type { SystemdClient } from '../systemd/client.ts';
+import type { UnitProperties } from '../systemd/properties.ts';
+import type { UnitWatch } from '../systemd/watch.ts';
+import { gateOf, unitOf } from './plan.ts';
+import { directoryOf } from './spec.ts';
+import { exitCodeOf, startFailure } from './status.ts';
+
+interface Dependencies {
+  readonly host: Host;
+  systemd(): Promise<SystemdClient>;
+}
+
+/** How a run ended. */
+export interface RunEnd {
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
+}
+
+/** One run of a container, as the command that started it or attaches to it sees it. */
+export class Session {
+  readonly #name: string;
+  readonly #deps: Dependencies;
+
+  constructor(name: string, deps: Dependencies) {
+    this.#name = name;
+    this.#deps = deps;
+  }
+
+  /** Keeps what happens to the unit from now on, so that {@link ended} knows the end of a run that is over at once. */
+  async watch(signal: AbortSignal): Promise<UnitWatch> {
+    return (await this.#deps.systemd()).watchUnit(unitOf(this.#name), signal);
+  }
+
+  /**
+   * Waits until the container is made, then calls `atGate` and lets its program run.
+   *
+   * @throws ERR_START, with 126 or 127 as exit code where the program cannot be run or is not there.
+   */
+  async pass(atGate: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    const gate = await openGate(gateOf(this.#name), signal);
+    try {
+      const error = await this.#deps.host.files.read(`${directoryOf(this.#name)}/error`);
+      if (error !== undefined) throw this.#failed(error);
+      if (await this.#isStopping(signal)) throw this.#failed('');
+      await atGate();
+    } finally {
+      await gate.write('\n');
+      await gate.close();
+    }
+  }
+
+  /** True when the gate is kept by what runs after a failure that crun did not tell. */
+  async #isStopping(signal: AbortSignal): Promise<boolean> {
+    const unit = await (await this.#deps.systemd()).unitProperties(unitOf(this.#name), signal);
+    return unit.ActiveState === 'deactivating' || unit.ActiveState === 'failed';
+  }
+
+  #failed(text: string): SpawnletError {
+    const { message, exitCode } = startFailure(text);
+    return new SpawnletError('ERR_START', `${this.#name} did not start: ${message}`, {
+      exitCode,
+      hint: `journalctl --namespace=spawnlet -u ${unitOf(this.#name)}`,
+    });
+  }
+
+  /** Connects to the streams of the container that runs. */
+  attach(): Promise<Attachment> {
+    return Attachment.connect(`${directoryOf(this.#name)}/attach`);
+  }
+
+  /** Copies the streams; true when the container was out of memory at the end of them. */
+  async copy(
+    attachment: Attachment,
+    streams: Streams,
+    signal: AbortSignal,
+  ): Promise<'detached' | 'ended' | 'out of memory'> {
+    const end = await attachment.copy(streams, signal);
+    if (end === 'detached') return end;
+    const oom = await this.#deps.host.files.look(`${runDirectoryOf(this.#name)}/oom`);
+    return oom ? 'out of memory' : 'ended';
+  }
+
+  resize(rows: number, columns: number): Promise<void> {
+    return resize(`${directoryOf(this.#name)}/ctl`, rows, columns);
+  }
+
+  /** The exit code of the run that `watch` has seen from its start, once its unit is down. */
+  async ended(watch: UnitWatch): Promise<number> {
+    let state: Partial<UnitProperties> = {};
+    for await (const change of watch) {
+      if (change.kind === 'unloaded') break;
+      state = { ...state, ...change.changed };
+      if (state.Job === 0 && ['inactive', 'failed'].includes(state.ActiveState ?? '')) break;
+    }
+    const killed = state.ExecMainCode !== 1;
+    return exitCodeOf(
+      {
+        code: killed ? 'killed' : 'exited',
+        status: killed ? nameOf(state.ExecMainStatus ?? 0) : String(state.ExecMainStatus),
+      },
+      constants.signals,
+    );
+  }
+}
+
+const nameOf = (number: number) =>
+  Object.entries(constants.signals)
+    .find(([, value]) => value === number)?.[0]
+    .slice(3) ?? '';
+
+/**
+ * Opens a FIFO for writing; that waits until the other side has opened it, which here means until the container is
+ * made or has failed. An abort opens it for both, which waits for nobody, to end the wait.
+ */
+async function openGate(path: string, signal: AbortSignal): Promise<FileHandle> {
+  signal.throwIfAborted();
+  const release = () => {
+    void open(path, flags.O_RDWR | flags.O_NONBLOCK).then(both => both.close());
+  };
+  signal.addEventListener('abort', release, { once: true });
+  try {
+    const gate = await open(path, 'w');
+    signal.throwIfAborted();
+    return gate;
+  } finally {
+    signal.removeEventListener('abort', release);
+  }
+}

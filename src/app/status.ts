@@ -1,0 +1,109 @@
+import { signalName } from '../engine/signal.ts';
+import type { UnitProperties } from '../systemd/properties.ts';
+
+/** The record that a unit writes as it ends: the last run. */
+export interface RunRecord {
+  readonly version: 1;
+  readonly invocation: string;
+  /** systemd's $SERVICE_RESULT. */
+  readonly result: string;
+  /** `exited`, `killed` or `dumped`; empty if nothing ran. */
+  readonly code: string;
+  /** Exit code, or the name of the signal. */
+  readonly status: string;
+  readonly oom: boolean;
+  /** Seconds since 1970. */
+  readonly ended: number;
+}
+
+/** Undefined for a text that is no record: a later version's, or one that a full disk cut short. */
+export function parseRecord(text: string | undefined): RunRecord | undefined {
+  try {
+    const record = JSON.parse(text ?? '') as RunRecord;
+    return record.version === 1 ? record : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export type AppState =
+  | { readonly kind: 'created' }
+  | { readonly kind: 'starting' }
+  | { readonly kind: 'running'; readonly since: number }
+  | { readonly kind: 'stopping' }
+  | {
+      readonly kind: 'exited';
+      readonly exitCode: number;
+      readonly oomKilled: boolean;
+      readonly ended: number;
+    };
+
+/**
+ * 128+n where systemd names a signal. conmon turns the container's death by signal into that code itself; systemd
+ * names one only if conmon was killed, or if the unit could not be started at all.
+ */
+export function exitCodeOf(
+  record: Pick<RunRecord, 'code' | 'status'>,
+  numbers: Readonly<Record<string, number>>,
+): number {
+  if (record.code === 'exited') return Number(record.status);
+  return 128 + (numbers[`SIG${record.status}`] ?? 0);
+}
+
+const millisecond = 1000;
+
+/** What a container is doing, from its unit and the record of its last run. */
+export function stateOf(
+  unit: Pick<UnitProperties, 'ActiveState' | 'ActiveEnterTimestamp'>,
+  record: RunRecord | undefined,
+  numbers: Readonly<Record<string, number>>,
+): AppState {
+  switch (unit.ActiveState) {
+    case 'active':
+    case 'reloading':
+      return { kind: 'running', since: Math.floor(unit.ActiveEnterTimestamp / millisecond) };
+    case 'activating':
+      return { kind: 'starting' };
+    case 'deactivating':
+      return { kind: 'stopping' };
+    default:
+      if (!record) return { kind: 'created' };
+      return {
+        kind: 'exited',
+        exitCode: exitCodeOf(record, numbers),
+        oomKilled: record.oom,
+        ended: record.ended * 1000,
+      };
+  }
+}
+
+/** `Exited (137, out of memory)`. */
+export function describeState(state: AppState): string {
+  switch (state.kind) {
+    case 'exited': {
+      if (state.oomKilled) return `exited (${state.exitCode}, out of memory)`;
+      const signal =
+        state.exitCode > 128 && state.exitCode <= 192 ? `, ${signalName(state.exitCode - 128)}` : '';
+      return `exited (${state.exitCode}${signal})`;
+    }
+    default:
+      return state.kind;
+  }
+}
+
+/** Why crun could not make a container, from what conmon passed on, as podman's exit codes have it. */
+export function startFailure(text: string): { readonly message: string; readonly exitCode: 125 | 126 | 127 } {
+  const message = messageIn(text);
+  if (/executable file .* not found|No such file or directory.*exec|exec.*No such file/i.test(message))
+    return { message, exitCode: 127 };
+  if (/permission denied|exec format error|is a directory/i.test(message)) return { message, exitCode: 126 };
+  return { message, exitCode: 125 };
+}
+
+function messageIn(text: string): string {
+  try {
+    return String((JSON.parse(text) as { message?: unknown }).message ?? text).trim();
+  } catch {
+    return text.trim() || 'crun did not make the container';
+  }
+}

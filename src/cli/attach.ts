@@ -1,0 +1,27 @@
+import { defineCommand } from './command.ts';
+import { join, streamsOf } from './terminal.ts';
+
+export const attach = defineCommand({
+  name: 'attach',
+  group: 'Containers',
+  summary: 'Connect to a running container',
+  synopsis: '[FLAG…] NAME',
+  arity: [1, 1],
+  options: {
+    'no-stdin': { type: 'boolean', help: 'leave standard input alone' },
+    'detach-keys': {
+      type: 'string',
+      value: 'KEYS',
+      help: 'keys that leave it (ctrl-p,ctrl-q, with a terminal)',
+    },
+  },
+  examples: [['spawnlet attach web', 'see what it writes from now on']],
+  async run({ options, arguments: [name = ''] }, context) {
+    const apps = await context.apps();
+    const app = await apps.running(name, context.signal);
+    const session = apps.session(name);
+    await using watch = await session.watch(context.signal);
+    const request = { terminal: app.request.terminal, stdin: app.request.stdin && !options['no-stdin'] };
+    return join(apps, session, watch, streamsOf(request, options['detach-keys']), name, context);
+  },
+});

@@ -1,0 +1,37 @@
+import type { Apps } from '../app/app.ts';
+import type { AppStep } from '../app/plan.ts';
+import type { Applier } from '../host/apply.ts';
+import type { Host } from '../host/host.ts';
+import type { ImageStep } from '../image/executors.ts';
+import type { LayerProgress } from '../image/pull.ts';
+import type { Removed, Store, StoredImage } from '../image/store.ts';
+import type { LabStep } from '../lab/plan.ts';
+import type { SystemdClient } from '../systemd/client.ts';
+
+/** Every step that any room knows. */
+export type AnyStep = AppStep | ImageStep | LabStep;
+
+/** What commands work with; each part is loaded when it is first asked for. */
+export interface Context {
+  readonly host: Host;
+  /** Aborted by SIGINT and SIGTERM, unless the command takes these itself. */
+  readonly signal: AbortSignal;
+  readonly env: NodeJS.ProcessEnv;
+  /** The words that run this spawnlet again. */
+  readonly words: readonly string[];
+  /** Who is told of what steps do. */
+  readonly listeners: {
+    progress?: (event: LayerProgress) => void;
+    pulled?: (image: StoredImage) => void;
+    removed?: (removed: Removed) => void;
+  };
+  /** `--tls-verify=false` for the registries of this command. */
+  tlsVerify: boolean;
+  /** The applier, after it has undone or finished what a killed command had begun. */
+  applier(): Promise<Applier<AnyStep>>;
+  store(): Promise<Store>;
+  systemd(): Promise<SystemdClient>;
+  apps(): Promise<Apps>;
+  /** Gives SIGINT, SIGTERM and SIGHUP to the command instead of aborting it. */
+  takeSignals(handler: (signal: NodeJS.Signals) => void): void;
+}

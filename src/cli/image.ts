@@ -1,0 +1,197 @@
+import type { ImageStep } from '../image/executors.ts';
+import { formatReference, parseReference } from '../image/reference.ts';
+import type { StoredImage } from '../image/store.ts';
+import { defineCommand, outputOption } from './command.ts';
+import type { Context } from './context.ts';
+import { ago, bytes, type Column, print, printList } from './output.ts';
+import { showProgress } from './progress.ts';
+
+/** A row as `-o json` gives it. */
+function rowOf(image: StoredImage) {
+  return {
+    names: image.names,
+    id: image.id,
+    digest: image.root,
+    manifest: image.manifest,
+    created: image.config.created ?? '',
+    layers: image.layers.length,
+    size: image.size,
+    platform: image.config.platform,
+  };
+}
+
+type Row = ReturnType<typeof rowOf>;
+
+const columns: readonly Column<Row & { name: string }>[] = [
+  ['NAME', row => row.name],
+  ['ID', row => row.id.slice('sha256:'.length, 'sha256:'.length + 12)],
+  ['CREATED', row => (row.created === '' ? '' : ago(Date.parse(row.created), Date.now()))],
+  ['SIZE', row => bytes(row.size)],
+];
+
+/** A name in the store for what the user wrote: names are canonical there, IDs stay as they are. */
+async function stored(context: Context, text: string): Promise<StoredImage> {
+  const store = await context.store();
+  const byId = /^(sha256:)?[0-9a-f]{3,64}$/.test(text) ? await store.find(text) : undefined;
+  return byId ?? (await store.get(canonical(text)));
+}
+
+function canonical(text: string): string {
+  const reference = parseReference(text);
+  return reference.transport === 'docker' ? formatReference(reference) : text;
+}
+
+async function apply(context: Context, title: string, step: ImageStep, dryRun: boolean): Promise<void> {
+  const applier = await context.applier();
+  const plan = { title, ifInterrupted: 'undo', steps: [step] } as const;
+  if (dryRun) process.stdout.write(await applier.dryRun(plan));
+  else await applier.apply(plan, context.signal);
+}
+
+const dryRun = { type: 'boolean', help: 'print what would be done' } as const;
+
+export const pull = defineCommand({
+  name: 'image pull',
+  group: 'Images',
+  summary: 'Fetch an image and unpack it',
+  synopsis: '[FLAG…] IMAGE…',
+  arity: [1, Number.POSITIVE_INFINITY],
+  options: {
+    platform: { type: 'string', value: 'OS/ARCH[/VARIANT]', help: "another platform than this machine's" },
+    quiet: { type: 'boolean', short: 'q', help: 'print the ID alone' },
+    'tls-verify': { type: 'boolean', initially: true, help: '--tls-verify=false for a registry without TLS' },
+    'dry-run': dryRun,
+  },
+  refused: {
+    creds: 'podman login, or write an auth.json: REGISTRY_AUTH_FILE',
+    authfile: 'set REGISTRY_AUTH_FILE',
+    'all-tags': 'name the tags',
+    a: 'name the tags',
+  },
+  examples: [
+    ['spawnlet image pull nginx:1.27', 'from docker.io'],
+    ['spawnlet image pull docker-archive:web.tar', "a file that 'docker save' wrote"],
+    ['spawnlet image pull oci:./build:latest', 'a directory in OCI layout'],
+  ],
+  async run({ options, arguments: references }, context) {
+    context.tlsVerify = options['tls-verify'];
+    using _progress = options.quiet ? undefined : showProgress(context);
+    const [os = '', architecture = '', variant] = (options.platform ?? '').split('/');
+    const platform = { os, architecture, ...(variant !== undefined && { variant }) };
+    for (const reference of references) {
+      const step = {
+        do: 'pull-image',
+        reference,
+        when: 'always',
+        ...(options.platform && { platform }),
+      } as const;
+      context.listeners.pulled = image => {
+        process.stdout.write(
+          `${options.quiet ? image.id.slice('sha256:'.length) : (image.names.at(0) ?? image.id)}\n`,
+        );
+      };
+      await apply(context, `pull ${reference}`, step, options['dry-run']);
+    }
+    return 0;
+  },
+});
+
+export const ls = defineCommand({
+  name: 'image ls',
+  group: 'Images',
+  summary: 'List images',
+  synopsis: '[FLAG…]',
+  arity: [0, 0],
+  options: { quiet: { type: 'boolean', short: 'q', help: 'IDs only' }, ...outputOption },
+  refused: { format: 'use -o json or -o yaml', filter: 'spawnlet image ls -o json gives every field' },
+  examples: [['spawnlet image ls', 'what is in the store']],
+  async run({ options }, context) {
+    const rows = (await (await context.store()).images()).map(rowOf);
+    if (options.quiet) process.stdout.write(rows.map(row => `${row.id.slice('sha256:'.length)}\n`).join(''));
+    else if (options.output === undefined || options.output === 'table') {
+      await printList(
+        rows.flatMap(row => (row.names.length > 0 ? row.names : ['<none>']).map(name => ({ ...row, name }))),
+        columns,
+        'table',
+      );
+    } else await print(rows, options.output);
+    return 0;
+  },
+});
+
+export const inspect = defineCommand({
+  name: 'image inspect',
+  group: 'Images',
+  summary: 'Show an image’s configuration',
+  synopsis: '[-o json|yaml] IMAGE…',
+  arity: [1, Number.POSITIVE_INFINITY],
+  options: outputOption,
+  examples: [['spawnlet image inspect nginx:1.27', 'its layers and its config']],
+  async run({ options, arguments: names }, context) {
+    const images = await Promise.all(names.map(name => stored(context, name)));
+    const documents = images.map(image => ({
+      ...rowOf(image),
+      layers: image.layers,
+      config: JSON.parse(image.configBytes.toString()) as unknown,
+    }));
+    await print(documents, options.output === 'yaml' ? 'yaml' : 'json');
+    return 0;
+  },
+});
+
+/** What went, a line each, as podman tells it. */
+function tellRemoved(context: Context): void {
+  context.listeners.removed = removed => {
+    for (const name of removed.names) process.stdout.write(`untagged ${name}\n`);
+    for (const image of removed.images) process.stdout.write(`deleted ${image}\n`);
+    if (removed.layers > 0)
+      process.stdout.write(`freed ${bytes(removed.bytes)} in ${removed.layers} layers\n`);
+  };
+}
+
+export const rm = defineCommand({
+  name: 'image rm',
+  group: 'Images',
+  summary: 'Remove images',
+  synopsis: '[FLAG…] IMAGE…',
+  arity: [1, Number.POSITIVE_INFINITY],
+  options: { 'dry-run': dryRun },
+  refused: {
+    force: 'remove the containers first: spawnlet rm -f',
+    f: 'remove the containers first: spawnlet rm -f',
+  },
+  examples: [['spawnlet image rm nginx:1.27', 'its layers too, where no other image has them']],
+  async run({ options, arguments: names }, context) {
+    const images: string[] = [];
+    for (const name of names) {
+      await stored(context, name);
+      images.push(
+        /^(sha256:)?[0-9a-f]{3,64}$/.test(name) && (await (await context.store()).find(name))
+          ? name
+          : canonical(name),
+      );
+    }
+    tellRemoved(context);
+    await apply(context, `image rm ${images.join(' ')}`, { do: 'remove-image', images }, options['dry-run']);
+    return 0;
+  },
+});
+
+export const prune = defineCommand({
+  name: 'image prune',
+  group: 'Images',
+  summary: 'Remove what no image or container uses',
+  synopsis: '[FLAG…]',
+  arity: [0, 0],
+  options: {
+    all: { type: 'boolean', short: 'a', help: 'also images with a name that no container runs from' },
+    force: { type: 'boolean', short: 'f', help: 'as in podman; spawnlet never asks' },
+    'dry-run': dryRun,
+  },
+  examples: [['spawnlet image prune -a', 'only what containers use stays']],
+  async run({ options }, context) {
+    tellRemoved(context);
+    await apply(context, 'image prune', { do: 'prune-images', all: options.all }, options['dry-run']);
+    return 0;
+  },
+});

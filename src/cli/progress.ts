@@ -1,0 +1,46 @@
+import type { LayerProgress } from '../image/pull.ts';
+import type { Context } from './context.ts';
+import { bytes } from './output.ts';
+
+const barWidth = 30;
+
+/** `[=====>     ] 12.3 MB/80 MB`. */
+export function bar(done: number, total: number): string {
+  const filled = total === 0 ? barWidth : Math.min(barWidth, Math.floor((done / total) * barWidth));
+  return `[${'='.repeat(filled)}${' '.repeat(barWidth - filled)}] ${bytes(done)}/${bytes(total)}`;
+}
+
+const states = { waiting: 'waiting', pulling: '', present: 'already there', done: 'done' } as const;
+
+const short = (digest: string) => digest.slice('sha256:'.length, 'sha256:'.length + 12);
+
+function lineOf(event: LayerProgress): string {
+  return `${short(event.layer)}  ${event.state === 'pulling' ? bar(event.bytes, event.total) : states[event.state]}`;
+}
+
+/** Shows layers as they come, on standard error: a bar for each on a terminal, a line for each elsewhere. */
+export function showProgress(context: Context): Disposable {
+  const rows = new Map<string, string>();
+  const terminal = process.stderr.isTTY;
+  let drawn = 0;
+  let last = 0;
+  const draw = () => {
+    const up = drawn > 0 ? `\u001b[${drawn}A` : '';
+    process.stderr.write(`${up}${[...rows.values()].map(row => `\u001b[2K${row}\n`).join('')}`);
+    drawn = rows.size;
+    last = context.host.clock.now();
+  };
+  context.listeners.progress = event => {
+    const before = rows.get(event.layer);
+    rows.set(event.layer, lineOf(event));
+    if (!terminal) {
+      if (event.state === 'done') process.stderr.write(`${short(event.layer)}  ${bytes(event.total)}\n`);
+    } else if (before === undefined || event.state !== 'pulling' || context.host.clock.now() - last > 100)
+      draw();
+  };
+  return {
+    [Symbol.dispose]() {
+      delete context.listeners.progress;
+    },
+  };
+}

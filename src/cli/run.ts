@@ -1,0 +1,263 @@
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import * as flags from '../app/request.ts';
+import { loadSockets } from '../engine/attach.ts';
+import { parseSignal } from '../engine/signal.ts';
+import { SpawnletError } from '../host/error.ts';
+import { defineCommand, type Input, type Options } from './command.ts';
+import type { Context } from './context.ts';
+import { showProgress } from './progress.ts';
+import { follow, streamsOf } from './terminal.ts';
+
+const options = {
+  name: { type: 'string', value: 'NAME', help: 'name of the container and of its unit' },
+  detach: { type: 'boolean', short: 'd', help: 'start it, print its name and return' },
+  rm: { type: 'boolean', help: 'remove the container when it has ended' },
+  interactive: { type: 'boolean', short: 'i', help: 'keep standard input open' },
+  tty: { type: 'boolean', short: 't', help: 'give it a terminal' },
+  'detach-keys': {
+    type: 'string',
+    value: 'KEYS',
+    help: 'keys that leave a container with -t (ctrl-p,ctrl-q)',
+  },
+  env: {
+    type: 'strings',
+    short: 'e',
+    value: 'NAME[=VALUE]',
+    help: 'set a variable, or pass one of yours on',
+  },
+  'env-file': { type: 'strings', value: 'FILE', help: 'read variables from a file' },
+  volume: {
+    type: 'strings',
+    short: 'v',
+    value: 'SRC:DST[:ro]',
+    help: 'bind a directory or file of the host',
+  },
+  tmpfs: { type: 'strings', value: 'DST[:OPTIONS]', help: 'mount an empty file system in memory' },
+  user: { type: 'string', short: 'u', value: 'USER[:GROUP]', help: 'run as, by name or number' },
+  workdir: { type: 'string', short: 'w', value: 'DIR', help: 'working directory' },
+  entrypoint: { type: 'string', value: 'COMMAND', help: "replace the image's entrypoint" },
+  hostname: { type: 'string', value: 'NAME', help: 'host name inside' },
+  memory: { type: 'string', short: 'm', value: 'SIZE', help: 'memory limit: 512m, 2g' },
+  cpus: { type: 'string', value: 'NUMBER', help: 'CPU limit: 1.5' },
+  'pids-limit': { type: 'string', value: 'NUMBER', help: 'limit of processes and threads' },
+  'read-only': { type: 'boolean', help: 'make the root file system read-only' },
+  'cap-add': { type: 'strings', value: 'CAP', help: 'add a capability, or ALL' },
+  'cap-drop': { type: 'strings', value: 'CAP', help: 'drop a capability, or ALL' },
+  privileged: { type: 'boolean', help: 'all capabilities and devices, no seccomp filter' },
+  device: { type: 'strings', value: 'SRC[:DST][:rwm]', help: 'give it a device of the host' },
+  'security-opt': {
+    type: 'strings',
+    value: 'OPTION',
+    help: 'no-new-privileges, seccomp=unconfined, seccomp=FILE',
+  },
+  network: { type: 'string', value: 'NETWORK', choices: ['host', 'none'], help: 'host (default) or none' },
+  restart: { type: 'string', value: 'POLICY', help: 'no (default), on-failure[:N], always, unless-stopped' },
+  'stop-signal': {
+    type: 'string',
+    value: 'SIGNAL',
+    help: "signal that asks it to end (the image's, or SIGTERM)",
+  },
+  'stop-timeout': { type: 'string', value: 'SECONDS', help: 'time until SIGKILL (10)' },
+  label: { type: 'strings', short: 'l', value: 'NAME=VALUE', help: 'note something about it' },
+  pull: {
+    type: 'string',
+    value: 'POLICY',
+    choices: ['always', 'missing', 'never'],
+    help: 'always, missing (default) or never',
+  },
+  'tls-verify': { type: 'boolean', initially: true, help: '--tls-verify=false for a registry without TLS' },
+  engine: { type: 'string', value: 'ENGINE', choices: ['crun', 'nspawn'], help: 'crun (default) or nspawn' },
+  register: { type: 'boolean', help: 'show it in machinectl (engine nspawn)' },
+  enable: { type: 'boolean', help: 'start it at boot' },
+  'dry-run': { type: 'boolean', help: 'print every file and step, change nothing' },
+} as const satisfies Options;
+
+/** Flags of podman run that people will try, and what serves instead. */
+const refused: Readonly<Record<string, string>> = {
+  publish: 'the container has the host’s network: the port that it listens on is open already',
+  p: 'the container has the host’s network: the port that it listens on is open already',
+  P: 'the container has the host’s network: the port that it listens on is open already',
+  'publish-all': 'the container has the host’s network: the port that it listens on is open already',
+  net: 'use --network',
+  mount: 'use -v, --tmpfs or --device',
+  volumes: 'use -v',
+  pod: 'pods are not there yet',
+  replace: 'spawnlet rm -f NAME first',
+  init: 'the program itself is PID 1; let the image bring an init',
+  ulimit: 'systemctl edit NAME: LimitNOFILE= and its kin',
+  sysctl: 'not there yet: containers have the host’s network, where sysctls are the host’s',
+  userns: 'user namespaces are not there yet',
+  uidmap: 'user namespaces are not there yet',
+  gidmap: 'user namespaces are not there yet',
+  'cpu-shares': 'systemctl edit NAME: CPUWeight=',
+  c: 'systemctl edit NAME: CPUWeight=',
+  'cpuset-cpus': 'systemctl edit NAME: AllowedCPUs=',
+  'memory-swap': 'systemctl edit NAME: MemorySwapMax=',
+  'memory-reservation': 'systemctl edit NAME: MemoryLow=',
+  'blkio-weight': 'systemctl edit NAME: IOWeight=',
+  'oom-score-adj': 'systemctl edit NAME: OOMScoreAdjust=',
+  'log-driver': 'logs are in the journal: spawnlet logs NAME',
+  'log-opt': 'systemctl edit systemd-journald@spawnlet, or /etc/systemd/journald@spawnlet.conf',
+  dns: 'bind a resolv.conf: -v FILE:/etc/resolv.conf:ro',
+  'add-host': 'bind a hosts file: -v FILE:/etc/hosts:ro',
+  pid: 'the container has a PID namespace of its own',
+  ipc: 'the container has an IPC namespace of its own',
+  uts: 'the container has a UTS namespace of its own; --hostname sets its name',
+  'health-cmd': 'health checks are not there yet',
+  secret: 'use --env-file, or bind a file of mode 0600',
+  platform: 'spawnlet image pull --platform, then run',
+  authfile: 'set REGISTRY_AUTH_FILE',
+  cidfile: 'the name is the ID: --name',
+  systemd: 'OS containers will be machines; run has application containers',
+  quiet: 'redirect standard error',
+  a: 'without -d all streams are attached; -d for none',
+  attach: 'without -d all streams are attached; -d for none',
+};
+
+type RunInput = Input<typeof options>;
+
+/** The values of the flags. @throws ERR_FLAG_VALUE and its kin. */
+async function requestOf(
+  { options: given, arguments: words }: RunInput,
+  env: NodeJS.ProcessEnv,
+): Promise<flags.RunRequest> {
+  const [image = '', ...command] = words;
+  if (given.rm && given.restart !== undefined && given.restart !== 'no') conflict('--rm and --restart');
+  if (given.rm && given.enable) conflict('--rm and --enable');
+  if (given.register && given.engine !== 'nspawn') conflict('--register and the engine crun');
+  const files = await Promise.all(given['env-file'].map(file => readEnvFile(file)));
+  const security = flags.parseSecurity(given['security-opt']);
+  const optional = <T>(key: string, value: T | undefined) => (value === undefined ? {} : { [key]: value });
+  return {
+    name: given.name === undefined ? freshName(image) : flags.parseName(given.name),
+    image,
+    command,
+    ...optional(
+      'entrypoint',
+      given.entrypoint === undefined ? undefined : flags.parseEntrypoint(given.entrypoint),
+    ),
+    env: [
+      ...files.flatMap(text => flags.parseEnvFile(text, env)),
+      ...given.env.flatMap(entry => flags.parseEnv(entry, env) ?? []),
+    ],
+    volumes: given.volume.map(text => flags.parseVolume(text, process.cwd())),
+    tmpfs: given.tmpfs.map(flags.parseTmpfs),
+    ...optional('user', given.user),
+    ...optional('workdir', given.workdir === undefined ? undefined : flags.parseWorkdir(given.workdir)),
+    ...optional('hostname', given.hostname === undefined ? undefined : flags.parseHostname(given.hostname)),
+    ...optional('memory', given.memory === undefined ? undefined : flags.parseSize('memory', given.memory)),
+    ...optional('cpus', given.cpus === undefined ? undefined : flags.parseNumber('cpus', given.cpus, 0.01)),
+    ...optional(
+      'pids',
+      given['pids-limit'] === undefined ? undefined : flags.parseNumber('pids-limit', given['pids-limit'], 1),
+    ),
+    readOnly: given['read-only'],
+    capAdd: given['cap-add'],
+    capDrop: given['cap-drop'],
+    privileged: given.privileged,
+    devices: given.device.map(flags.parseDevice),
+    ...security,
+    network: given.network === 'none' ? 'none' : 'host',
+    restart: flags.parseRestart(given.restart ?? 'no'),
+    ...optional(
+      'stopSignal',
+      given['stop-signal'] === undefined ? undefined : parseSignal(given['stop-signal']),
+    ),
+    stopTimeout:
+      given['stop-timeout'] === undefined ? 10 : flags.parseNumber('stop-timeout', given['stop-timeout'], 0),
+    labels: Object.fromEntries(given.label.map(flags.parseLabel)),
+    terminal: given.tty,
+    stdin: given.interactive,
+    removeAfterwards: given.rm,
+    pull: given.pull === 'always' || given.pull === 'never' ? given.pull : 'missing',
+    engine: given.engine === 'nspawn' ? 'nspawn' : 'crun',
+    register: given.register,
+  };
+}
+
+function conflict(what: string): never {
+  throw new SpawnletError('ERR_FLAG_CONFLICT', `${what} do not go together`, {
+    hint: 'leave one of them out',
+  });
+}
+
+async function readEnvFile(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new SpawnletError('ERR_FLAG_VALUE', `--env-file ${path} cannot be read`, {
+      cause,
+      hint: 'name a file that is there',
+    });
+  }
+}
+
+/** `nginx-3f2a` for docker.io/library/nginx:1.27. */
+function freshName(image: string): string {
+  const base = basename(image.replace(/@.*$/, ''))
+    .replace(/:.*$/, '')
+    .replaceAll(/[^\w.-]/g, '-')
+    .replace(/^[^a-zA-Z0-9]+/, '');
+  return `${(base || 'container').slice(0, 50)}-${randomBytes(2).toString('hex')}`;
+}
+
+export const run = defineCommand({
+  name: 'run',
+  group: 'Containers',
+  summary: 'Run an image as a systemd unit',
+  synopsis: '[FLAG…] IMAGE [COMMAND [ARG…]]',
+  arity: [1, Number.POSITIVE_INFINITY],
+  passThrough: true,
+  options,
+  refused,
+  examples: [
+    ['spawnlet run --rm alpine:3.22 echo hello', 'one command, nothing left behind'],
+    [
+      'spawnlet run -d --name web -v /srv/www:/usr/share/nginx/html:ro nginx',
+      'a web server, in the background',
+    ],
+    [
+      'spawnlet run -d --name web --restart always --enable nginx',
+      'the same at every boot; systemctl status web shows it',
+    ],
+    ['spawnlet run --rm -it debian:13 bash', 'a shell on a terminal'],
+    ['spawnlet run --dry-run --memory 512m nginx', 'what would be written'],
+  ],
+  run: runImage,
+});
+
+async function runImage(input: RunInput, context: Context): Promise<number> {
+  const request = await requestOf(input, context.env);
+  const attached = !input.options.detach;
+  if (attached && !input.options['dry-run']) void loadSockets();
+  context.tlsVerify = input.options['tls-verify'];
+  using _progress = showProgress(context);
+  const apps = await context.apps();
+  const plan = await apps.prepare(
+    request,
+    { gate: !input.options['dry-run'], enable: input.options.enable },
+    context.signal,
+  );
+  if (input.options['dry-run']) {
+    process.stdout.write(await apps.dryRun(plan));
+    return 0;
+  }
+  const session = apps.session(request.name);
+  await using watch = await session.watch(context.signal);
+  await apps.create(plan, context.signal);
+  if (!attached) {
+    await session.pass(async () => undefined, context.signal);
+    process.stdout.write(`${request.name}\n`);
+    return 0;
+  }
+  return follow(
+    apps,
+    session,
+    watch,
+    streamsOf(request, input.options['detach-keys']),
+    request.name,
+    context,
+  );
+}

@@ -1,0 +1,91 @@
+import type { Apps } from '../app/app.ts';
+import type { RunRequest } from '../app/request.ts';
+import type { Session } from '../app/session.ts';
+import { type Attachment, parseDetachKeys, type Streams } from '../engine/attach.ts';
+import { parseSignal } from '../engine/signal.ts';
+import type { UnitWatch } from '../systemd/watch.ts';
+import type { Context } from './context.ts';
+
+/** The caller's streams as a container's: detach keys only where there is a terminal. */
+export function streamsOf(
+  request: Pick<RunRequest, 'terminal' | 'stdin'>,
+  keys: string | undefined,
+): Streams {
+  return {
+    ...(request.stdin && { input: process.stdin }),
+    output: process.stdout,
+    error: process.stderr,
+    detachKeys: parseDetachKeys(request.terminal ? (keys ?? 'ctrl-p,ctrl-q') : ''),
+  };
+}
+
+/** Makes the caller's terminal raw while it is a container's, and passes its size on. */
+function takeTerminal(session: Session): Disposable {
+  const { stdin, stdout } = process;
+  const size = () => {
+    if (stdout.isTTY) void session.resize(stdout.rows, stdout.columns).catch(() => undefined);
+  };
+  if (stdin.isTTY) stdin.setRawMode(true);
+  stdout.on('resize', size);
+  size();
+  return {
+    [Symbol.dispose]() {
+      stdout.off('resize', size);
+      if (stdin.isTTY) stdin.setRawMode(false);
+    },
+  };
+}
+
+/** Copies between the caller and the container; SIGINT and SIGTERM go to the program. */
+async function copy(
+  apps: Apps,
+  session: Session,
+  attachment: Attachment,
+  streams: Streams,
+  name: string,
+  context: Context,
+): Promise<'detached' | 'ended' | 'out of memory'> {
+  context.takeSignals(signal => {
+    void apps.kill(name, parseSignal(signal), context.signal).catch(() => undefined);
+  });
+  using _terminal = streams.detachKeys.length > 0 ? takeTerminal(session) : undefined;
+  return session.copy(attachment, streams, context.signal);
+}
+
+/** Attaches to a container that is about to run, and gives its exit code; 0 if the user detaches. */
+export async function follow(
+  apps: Apps,
+  session: Session,
+  watch: UnitWatch,
+  streams: Streams,
+  name: string,
+  context: Context,
+): Promise<number> {
+  let attachment: Attachment | undefined;
+  try {
+    await session.pass(async () => {
+      attachment = await session.attach();
+    }, context.signal);
+    if (!attachment) return 125;
+    const end = await copy(apps, session, attachment, streams, name, context);
+    if (end === 'detached') return 0;
+    if (end === 'out of memory') process.stderr.write(`spawnlet: ${name} was out of memory and was killed\n`);
+    return await session.ended(watch);
+  } finally {
+    await attachment?.[Symbol.asyncDispose]();
+  }
+}
+
+/** Attaches to a container that runs already. */
+export async function join(
+  apps: Apps,
+  session: Session,
+  watch: UnitWatch,
+  streams: Streams,
+  name: string,
+  context: Context,
+): Promise<number> {
+  await using attachment = await session.attach();
+  const end = await copy(apps, session, attachment, streams, name, context);
+  return end === 'detached' ? 0 : await session.ended(watch);
+}

@@ -1,0 +1,107 @@
+import type { ContainerSpec, Mount } from './container.ts';
+
+/** `config.json` of an OCI runtime bundle, version 1.0.0: the only version that every systemd-nspawn takes. */
+export type Bundle = { readonly ociVersion: '1.0.0'; readonly [key: string]: unknown };
+
+/** Docker's lists: what of /proc and /sys tells too much, and what must not be written. */
+const maskedPaths = [
+  '/proc/acpi',
+  '/proc/asound',
+  '/proc/interrupts',
+  '/proc/kcore',
+  '/proc/keys',
+  '/proc/latency_stats',
+  '/proc/sched_debug',
+  '/proc/scsi',
+  '/proc/timer_list',
+  '/proc/timer_stats',
+  '/sys/devices/virtual/powercap',
+  '/sys/firmware',
+];
+
+const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+
+const mount = (destination: string, type: string, source: string, options: readonly string[]) => ({
+  destination,
+  type,
+  source,
+  options,
+});
+
+const kernelMounts = (privileged: boolean) => [
+  mount('/proc', 'proc', 'proc', ['nosuid', 'noexec', 'nodev']),
+  mount('/dev', 'tmpfs', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
+  mount('/dev/pts', 'devpts', 'devpts', [
+    'nosuid',
+    'noexec',
+    'newinstance',
+    'ptmxmode=0666',
+    'mode=0620',
+    'gid=5',
+  ]),
+  mount('/dev/shm', 'tmpfs', 'shm', ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k']),
+  mount('/dev/mqueue', 'mqueue', 'mqueue', ['nosuid', 'noexec', 'nodev']),
+  mount('/sys', 'sysfs', 'sysfs', ['nosuid', 'noexec', 'nodev', privileged ? 'rw' : 'ro']),
+];
+
+function bundleMount(entry: Mount) {
+  if (entry.kind === 'tmpfs') return mount(entry.target, 'tmpfs', 'tmpfs', entry.options);
+  return mount(entry.target, 'bind', entry.source, [
+    'rbind',
+    entry.readOnly ? 'ro' : 'rw',
+    entry.propagation,
+  ]);
+}
+
+/** Kernel devices that every container has; `--device` adds to them. */
+const bundleDevices = (spec: ContainerSpec) =>
+  spec.devices.map(({ target, type, major, minor }) => ({
+    path: target,
+    type,
+    major,
+    minor,
+    fileMode: 0o666,
+    uid: 0,
+    gid: 0,
+  }));
+
+/** The process of a bundle, which `exec` uses too: the same user, capabilities and filter, other words. */
+export function processOf(spec: ContainerSpec, args: readonly string[] = spec.args) {
+  return {
+    terminal: spec.terminal,
+    user: spec.user,
+    args,
+    env: spec.env,
+    cwd: spec.cwd,
+    // The inheritable and ambient sets stay empty (CVE-2022-27649): a file's capabilities would be added to a user's.
+    capabilities: { bounding: spec.capabilities, effective: spec.capabilities, permitted: spec.capabilities },
+    noNewPrivileges: spec.noNewPrivileges,
+  };
+}
+
+/** The bundle of a container, with notes of the caller's. Limits are not in it: they are the unit's. */
+export function bundleOf(spec: ContainerSpec, annotations: Readonly<Record<string, string>>): Bundle {
+  const namespaces = ['pid', 'mount', 'ipc', 'uts', ...(spec.network === 'none' ? ['network'] : [])];
+  return {
+    ociVersion: '1.0.0',
+    process: processOf(spec),
+    root: { path: 'rootfs', readonly: spec.readOnly },
+    ...(spec.hostname && { hostname: spec.hostname }),
+    mounts: [...kernelMounts(spec.privileged), ...nested(spec.mounts).map(bundleMount)],
+    linux: {
+      namespaces: namespaces.map(type => ({ type })),
+      devices: bundleDevices(spec),
+      ...(spec.seccomp !== 'unconfined' && { seccomp: spec.seccomp }),
+      maskedPaths: spec.privileged ? [] : maskedPaths,
+      readonlyPaths: spec.privileged ? [] : readonlyPaths,
+      rootfsPropagation: 'private',
+    },
+    annotations,
+  };
+}
+
+/** Mount points in the order in which they can be made: `/a` before `/a/b`; the order is kept otherwise. */
+function nested(mounts: readonly Mount[]): readonly Mount[] {
+  const depth = (entry: Mount) => entry.target.split('/').filter(Boolean).length;
+  return mounts.toSorted((a, b) => depth(a) - depth(b));
+}

@@ -1,0 +1,65 @@
+import type { Seccomp } from './seccomp.ts';
+
+/** What an engine is asked to run: decided, numeric, with nothing left to look up. */
+export interface ContainerSpec {
+  readonly name: string;
+  /** The bundle's directory; the engine's files lie in it. */
+  readonly directory: string;
+  readonly args: readonly string[];
+  /** `NAME=value`. May hold secrets, so it goes into the bundle alone. */
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly user: { readonly uid: number; readonly gid: number; readonly additionalGids: readonly number[] };
+  /** Empty for the host's own. */
+  readonly hostname: string;
+  readonly terminal: boolean;
+  /** Whether standard input is kept open for who attaches. */
+  readonly stdin: boolean;
+  /** Names of directories below {@link layersDirectory}, lowest first. */
+  readonly layers: readonly string[];
+  readonly readOnly: boolean;
+  readonly mounts: readonly Mount[];
+  /** Directories of the container's own that are bound into it; made with the image's content at the first start. */
+  readonly volumes: readonly { readonly directory: string; readonly content: string | undefined }[];
+  /** A directory to make in the root, relative, its path free of links. */
+  readonly missingDirectory: string | undefined;
+  readonly devices: readonly Device[];
+  readonly capabilities: readonly string[];
+  readonly privileged: boolean;
+  readonly noNewPrivileges: boolean;
+  readonly seccomp: Seccomp | 'unconfined';
+  readonly network: 'host' | 'none';
+  readonly limits: Limits;
+  /** Number of the signal that asks PID 1 to end. */
+  readonly stopSignal: number;
+  /** Seconds until SIGKILL. */
+  readonly stopTimeout: number;
+}
+
+export type Mount =
+  | {
+      readonly kind: 'bind';
+      readonly source: string;
+      readonly target: string;
+      readonly readOnly: boolean;
+      readonly propagation: string;
+    }
+  | { readonly kind: 'tmpfs'; readonly target: string; readonly options: readonly string[] };
+
+export interface Device {
+  readonly source: string;
+  readonly target: string;
+  /** Of `r`, `w`, `m`. */
+  readonly access: string;
+  readonly type: 'c' | 'b';
+  readonly major: number;
+  readonly minor: number;
+}
+
+export interface Limits {
+  /** Bytes. */
+  readonly memory?: number;
+  /** CPUs: 1.5 is one and a half. */
+  readonly cpus?: number;
+  readonly pids?: number;
+}

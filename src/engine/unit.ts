@@ -1,0 +1,105 @@
+import { formatVersion, logNamespace } from '../names.ts';
+import { description, execLine, plainPath } from '../systemd/escape.ts';
+import { renderUnit, section, unitFile } from '../systemd/unit-file.ts';
+import type { ContainerSpec, Device, Limits } from './container.ts';
+import { containerIdOf, crunWords } from './crun.ts';
+
+export type RestartPolicy =
+  | { readonly kind: 'no' }
+  | { readonly kind: 'always' }
+  /** Undefined: as often as it takes. */
+  | { readonly kind: 'on-failure'; readonly retries?: number };
+
+/** What the unit says beyond the container itself. */
+export interface UnitOptions {
+  readonly description: string;
+  readonly image: string;
+  readonly imageDigest: string;
+  readonly restart: RestartPolicy;
+  readonly removeAfterwards: boolean;
+  /** Words that fetch the image before each start. */
+  readonly pullFirst?: readonly string[];
+}
+
+type Assignment = readonly [key: string, value: string];
+
+/** Docker's way of counting CPUs as systemd writes it: 1.5 is 150 %. */
+const limitsOf = (limits: Limits): Assignment[] => [
+  ...(limits.memory === undefined ? [] : [['MemoryMax', String(limits.memory)] as const]),
+  ...(limits.cpus === undefined ? [] : [['CPUQuota', `${Math.round(limits.cpus * 100)}%`] as const]),
+  ...(limits.pids === undefined ? [] : [['TasksMax', String(limits.pids)] as const]),
+];
+
+const deviceOf = (device: Device): Assignment => [
+  'DeviceAllow',
+  `${plainPath(device.source)} ${device.access}`,
+];
+
+function restartOf(restart: RestartPolicy): Assignment[] {
+  if (restart.kind === 'no') return [];
+  return [
+    ['Restart', restart.kind],
+    ['RestartSec', '1'],
+  ];
+}
+
+function startLimitOf(restart: RestartPolicy): Assignment[] {
+  if (restart.kind === 'no') return [];
+  const retries = restart.kind === 'on-failure' ? restart.retries : undefined;
+  if (retries === undefined) return [['StartLimitIntervalSec', '0']];
+  // The first start counts too.
+  return [
+    ['StartLimitIntervalSec', 'infinity'],
+    ['StartLimitBurst', String(retries + 1)],
+  ];
+}
+
+/**
+ * The unit of a container of the `crun` engine.
+ *
+ * ExecStop= sends the stop signal to PID 1 of the container alone. systemd then signals the main process too;
+ * SIGCONT does nothing to conmon, which ends when the container has ended. 128+n for death by SIGHUP, SIGINT, SIGPIPE
+ * and SIGTERM counts as success, as systemd has it for processes of its own.
+ */
+export function crunUnit(spec: ContainerSpec, options: UnitOptions): string {
+  const { name, directory } = spec;
+  const kill = crunWords(name, 'kill', containerIdOf(name), String(spec.stopSignal));
+  return renderUnit(
+    unitFile(`Container ${name}, made by 'spawnlet run'. To change it: systemctl edit ${name}.service`, [
+      section('Unit', [
+        ['Description', description(options.description)],
+        ['Documentation', 'https://github.com/opencontainers/runtime-spec'],
+        ...(spec.network === 'host' ? ([['After', 'network.target nss-lookup.target']] as const) : []),
+        ['RequiresMountsFor', directory],
+        ...(options.removeAfterwards ? ([['CollectMode', 'inactive-or-failed']] as const) : []),
+        ...startLimitOf(options.restart),
+      ]),
+      section('Service', [
+        ...(options.pullFirst ? ([['ExecStartPre', execLine(options.pullFirst)]] as const) : []),
+        ['ExecStart', execLine(['/bin/bash', `${directory}/start`])],
+        ['ExecStop', execLine(kill, '-')],
+        ['ExecStopPost', execLine(['/bin/bash', `${directory}/stopped`])],
+        ['KillMode', 'mixed'],
+        ['KillSignal', 'SIGCONT'],
+        ['TimeoutStopSec', String(spec.stopTimeout)],
+        ['SuccessExitStatus', '129 130 141 143'],
+        ...restartOf(options.restart),
+        ['PrivateMounts', 'yes'],
+        ['RuntimeDirectory', `spawnlet/${name}`],
+        ['RuntimeDirectoryMode', '0700'],
+        ['LogNamespace', logNamespace],
+        ['Delegate', 'yes'],
+        ...limitsOf(spec.limits),
+        ['DevicePolicy', spec.privileged ? 'auto' : 'closed'],
+        ...spec.devices.map(deviceOf),
+      ]),
+      section('Install', [['WantedBy', 'multi-user.target']]),
+      section('X-Spawnlet', [
+        ['FormatVersion', String(formatVersion)],
+        ['Engine', 'crun'],
+        ['Image', description(options.image)],
+        ['ImageDigest', options.imageDigest],
+      ]),
+    ]),
+  );
+}
