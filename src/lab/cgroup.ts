@@ -193,9 +193,31 @@ async function readProcs(files: Files, path: string): Promise<string> {
 const deadline = 15_000;
 
 /**
- * Kills what is in the lab's cgroups until nothing is, and removes them. cgroup v1 tells nobody when it empties, and
- * a process that is being killed stays in it for some milliseconds, hence the short waits.
+ * Kills what is in the lab's cgroups until nothing is. cgroup v1 tells nobody when it empties, and a process that is
+ * being killed stays in it for some milliseconds, hence the short waits. A process leaves its cgroup after all else that
+ * it holds: locks, mounts, links.
  */
+export async function killProcesses(
+  files: Files,
+  clock: Clock,
+  lab: string,
+  hierarchies: readonly Hierarchy[],
+): Promise<void> {
+  const until = clock.now() + deadline;
+  for (;;) {
+    const pids = await processesOf(files, lab, hierarchies);
+    if (pids.size === 0) return;
+    for (const pid of pids) kill(pid);
+    if (clock.now() > until)
+      throw new SpawnletError(
+        'ERR_LAB_STUCK',
+        `processes of lab ${lab} cannot be killed: ${[...pids].join(' ')}`,
+      );
+    await clock.sleep(5);
+  }
+}
+
+/** Kills what is in the lab's cgroups and removes them. */
 export async function endCgroups(
   files: Files,
   clock: Clock,
@@ -204,7 +226,7 @@ export async function endCgroups(
 ): Promise<void> {
   const until = clock.now() + deadline;
   for (;;) {
-    for (const pid of await processesOf(files, lab, hierarchies)) kill(pid);
+    await killProcesses(files, clock, lab, hierarchies);
     let left: string | undefined;
     for await (const group of groups(lab, hierarchies)) {
       try {
@@ -215,11 +237,7 @@ export async function endCgroups(
       }
     }
     if (left === undefined) return;
-    if (clock.now() > until)
-      throw new SpawnletError(
-        'ERR_LAB_STUCK',
-        `processes of lab ${lab} cannot be killed: see ${left}/cgroup.procs`,
-      );
+    if (clock.now() > until) throw new SpawnletError('ERR_LAB_STUCK', `cgroup ${left} cannot be removed`);
     await clock.sleep(5);
   }
 }

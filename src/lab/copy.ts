@@ -1,4 +1,3 @@
-import type { SpawnOptions } from 'node:child_process';
 import { basename, join } from 'node:path';
 import { type ChildResult, ended } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
@@ -29,8 +28,6 @@ export async function copy(host: Host, from: Place, to: Place, signal: AbortSign
     place.lab === null ? [...argv] : enterArgv(host, place.lab, argv);
   const run = async (place: Place, argv: readonly string[]): Promise<ChildResult> =>
     host.children.capture(await argvAt(place, argv), { signal });
-  const start = async (place: Place, argv: readonly string[], options: SpawnOptions) =>
-    host.children.spawn(await argvAt(place, argv), options);
   const kindOf = async (place: Place): Promise<Kind> => {
     const { code } = await run(place, [
       'sh',
@@ -62,9 +59,10 @@ export async function copy(host: Host, from: Place, to: Place, signal: AbortSign
           ['cat', '--', from.path],
           ['sh', '-c', 'umask 077; cat >"$1" && chmod "$2" "$1"', 'sh', path, await modeOf(from)],
         ];
-  const producer = await start(from, produce, { stdio: ['ignore', 'pipe', 'pipe'], signal });
-  // The bytes go from one child to the other and not through here.
-  const consumer = await start(to, consume, { stdio: [producer.stdout, 'ignore', 'pipe'], signal });
+  // The bytes go from one child to the other and not through here; both start before either can end.
+  const [producing, consuming] = await Promise.all([argvAt(from, produce), argvAt(to, consume)]);
+  const producer = host.children.spawn(producing, { stdio: ['ignore', 'pipe', 'pipe'], signal });
+  const consumer = host.children.spawn(consuming, { stdio: [producer.stdout, 'ignore', 'pipe'], signal });
   producer.stdout?.destroy();
   const said: string[] = [];
   for (const child of [producer, consumer]) child.stderr?.on('data', chunk => said.push(String(chunk)));

@@ -70,7 +70,6 @@ async function plansFor(host: Host, spec: LabSpec, owner: Holder | null) {
     lab: upPlan(record, {
       hierarchies: await observeHierarchies(host),
       resolvConf: (await host.files.read('/etc/resolv.conf')) ?? '',
-      networkHolder: owner,
     }),
   };
 }
@@ -169,12 +168,11 @@ export async function status(host: Host, name?: string): Promise<LabStatus[]> {
   return Promise.all(records.map(record => statusOf(host, record)));
 }
 
-/** Networks that are no more needed once `gone` is: without a lab, and not kept by a process that runs. */
+/** Networks that are no more needed once `gone` is. */
 async function idleNetworks(host: Host, gone: string): Promise<string[]> {
   const records = (await readRecords(host.files)).filter(record => record.spec.name !== gone);
   const networks = await readNetworks(host.files);
   return networks
-    .filter(({ holder }) => holder === null || !host.locks.isAlive(holder))
     .map(({ network }) => network)
     .filter(network => !records.some(record => record.spec.network === network));
 }

@@ -3,7 +3,6 @@ import { check } from '../host/child.ts';
 import { isErrno, SpawnletError } from '../host/error.ts';
 import type { Files } from '../host/files.ts';
 import type { Host } from '../host/host.ts';
-import type { Holder } from '../host/lock.ts';
 import type { Executor } from '../host/step.ts';
 import { labDirectory } from '../names.ts';
 import { readRecords } from './record.ts';
@@ -19,8 +18,6 @@ export interface MakeNetwork {
   readonly network: string;
   /** The lab that asks for it. */
   readonly lab: string;
-  /** A process for whose time the network is kept, with labs or without. */
-  readonly holder: Holder | null;
 }
 
 export interface RemoveNetwork {
@@ -32,7 +29,6 @@ export interface RemoveNetwork {
 export interface NetworkRecord {
   readonly version: 1;
   readonly network: string;
-  readonly holder: Holder | null;
 }
 
 /** A file for each network; `.egress` beside it for its way out. */
@@ -118,7 +114,7 @@ export function networkExecutors({ files, children }: Host): {
         }
         await remove(step.network);
         await files.makeDirectory(networksDirectory, 0o700);
-        const record: NetworkRecord = { version: 1, network: step.network, holder: step.holder };
+        const record: NetworkRecord = { version: 1, network: step.network };
         await files.write(recordPath(step.network), JSON.stringify(record), 0o600);
         await files.makeDirectory('/run/netns', 0o755);
         await files.append(path, '', 0o444);

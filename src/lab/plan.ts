@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import type { Plan } from '../host/apply.ts';
-import type { Holder } from '../host/lock.ts';
 import type { HostStep } from '../host/step.ts';
 import { bootScript, dataDirectories } from './boot.ts';
 import type { Hierarchy, MakeCgroups } from './cgroup.ts';
@@ -39,8 +38,6 @@ export interface Surroundings {
   readonly hierarchies: readonly Hierarchy[];
   /** The host's resolver settings, for labs with a way out. */
   readonly resolvConf: string;
-  /** For whom a new network is kept beside its labs. */
-  readonly networkHolder: Holder | null;
 }
 
 const networkFile = (address: string) => `[Match]
@@ -79,7 +76,7 @@ export function upPlan(record: LabRecord, around: Surroundings): Plan<LabStep> {
       content: `${JSON.stringify(record, null, 2)}\n`,
       mode: 0o600,
     },
-    { do: 'make-network', network: spec.network, lab: spec.name, holder: around.networkHolder },
+    { do: 'make-network', network: spec.network, lab: spec.name },
     ...[places.upper, places.root, places.share].map(path => directory(path, 0o755)),
     directory(places.work, 0o700),
     directory(places.data, 0o755),

@@ -3,7 +3,7 @@ import { check } from '../host/child.ts';
 import type { Host } from '../host/host.ts';
 import type { Holder } from '../host/lock.ts';
 import { type Executors, hostExecutors } from '../host/step.ts';
-import { cgroupName, endCgroups, type Hierarchy, makeCgroupsExecutor } from './cgroup.ts';
+import { cgroupName, endCgroups, type Hierarchy, killProcesses, makeCgroupsExecutor } from './cgroup.ts';
 import { egressExecutors } from './egress.ts';
 import { networkExecutors, removeIfEmpty } from './network.ts';
 import type { LabStep } from './plan.ts';
@@ -27,7 +27,9 @@ export async function keeperOf(host: Host, name: string): Promise<Holder | undef
   const text = await host.files.read(placesOf(name).process);
   if (text === undefined) return undefined;
   const holder = JSON.parse(text) as Holder;
-  return host.locks.isAlive(holder) ? holder : undefined;
+  if (!host.locks.isAlive(holder)) return undefined;
+  // One that was killed has its number until its parent looks.
+  return /\) Z /.test((await host.files.read(`/proc/${holder.pid}/stat`)) ?? '') ? undefined : holder;
 }
 
 /** Starts the script in a session of its own, so that it stays when the command and its terminal are gone. */
@@ -114,6 +116,8 @@ export function labExecutors(host: Host): Executors<OwnStep> {
       satisfied: async step => (await keeperOf(host, step.name)) !== undefined,
       apply: async (step, signal) => {
         const places = placesOf(step.name);
+        // What is left of a lab whose keeper has died would be in the way.
+        await killProcesses(files, clock, step.name, step.hierarchies);
         await files.remove(places.ready);
         const pid =
           step.record.supervisor === 'systemd'

@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { leaderOf } from '../../src/lab/enter.ts';
+import { down, status, sweep, up } from '../../src/lab/lab.ts';
+import { namespacePath } from '../../src/lab/network.ts';
+import { placesOf } from '../../src/lab/record.ts';
+import { parseLabSpec } from '../../src/lab/spec.ts';
+import { applier, host, sweepOnce } from '../harness/lab.ts';
+
+const name = `d${process.pid}`;
+const spec = parseLabSpec({ name, network: name });
+const signal = AbortSignal.timeout(120_000);
+
+/** Everything on this host that a lab could leave, without what belongs to other labs that run beside this test. */
+function traces(): string[] {
+  const others = /spawnlet-lab-(?!d\d)|labs\/(?!d\d)|netns\/t\d/;
+  const directory = (path: string) => {
+    try {
+      return readdirSync(path).map(entry => join(path, entry));
+    } catch {
+      return [];
+    }
+  };
+  const groups = (path: string): string[] =>
+    readdirSync(path, { withFileTypes: true }).flatMap(entry => {
+      const below = join(path, entry.name);
+      return entry.isDirectory() ? [below, ...groups(below)] : [];
+    });
+  return [
+    ...readFileSync('/proc/self/mountinfo', 'utf8').split('\n'),
+    ...directory('/sys/class/net'),
+    ...directory('/run/netns'),
+    ...directory('/run/systemd/nspawn/propagate'),
+    ...directory('/var/lib/spawnlet/lab/labs'),
+    ...directory('/var/lib/spawnlet/lab/networks'),
+    ...directory('/var/lib/spawnlet/lab/journal'),
+    ...groups('/sys/fs/cgroup'),
+  ].filter(line => line.includes(name) || !others.test(line));
+}
+
+/** Processes of the lab; one that is dead and not yet waited for is none. */
+function processes(): string[] {
+  return readdirSync('/proc')
+    .filter(entry => /^\d+$/.test(entry))
+    .filter(pid => {
+      try {
+        const dead = /\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+        return !dead && readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`spawnlet-lab-${name}`);
+      } catch {
+        return false;
+      }
+    });
+}
+
+async function leavesNothing(between: () => Promise<void>): Promise<void> {
+  await sweepOnce();
+  const before = traces();
+  await up(host, applier, spec, host.locks.self, signal);
+  assert.ok(processes().length > 3);
+  assert.ok(traces().length > before.length);
+  await between();
+  await down(host, applier, name, signal);
+  assert.deepEqual(processes(), []);
+  assert.deepEqual(
+    traces().filter(line => !before.includes(line) && line.includes(name)),
+    [],
+  );
+  assert.equal(await host.files.look(placesOf(name).directory), undefined);
+  assert.equal(await host.files.look(namespacePath(name)), undefined);
+}
+
+test('down leaves nothing of a lab that runs', () => leavesNothing(async () => undefined));
+
+test('down leaves nothing after kill -9 of nspawn', () =>
+  leavesNothing(async () => {
+    const leader = await leaderOf(host, name);
+    const parent = /^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${leader}/status`, 'utf8'))?.[1];
+    process.kill(Number(parent), 'SIGKILL');
+  }));
+
+test('down leaves nothing after kill -9 of the process that keeps the lab', () =>
+  leavesNothing(async () => {
+    const [{ pid } = { pid: null }] = await status(host, name);
+    assert.ok(pid !== null);
+    process.kill(pid, 'SIGKILL');
+  }));
+
+test('up starts a lab again that had died, with what was in it', () =>
+  leavesNothing(async () => {
+    const leader = await leaderOf(host, name);
+    writeFileSync(`/proc/${leader}/root/root/kept`, 'kept');
+    const [{ pid } = { pid: null }] = await status(host, name);
+    assert.ok(pid !== null);
+    process.kill(pid, 'SIGKILL');
+    const deadline = AbortSignal.timeout(10_000);
+    while ((await status(host, name))[0]?.state !== 'dead') await host.clock.sleep(5, deadline);
+    await up(host, applier, spec, host.locks.self, signal);
+    assert.equal((await status(host, name))[0]?.state, 'running');
+    assert.equal(readFileSync(`/proc/${await leaderOf(host, name)}/root/root/kept`, 'utf8'), 'kept');
+  }));
+
+test('a sweep takes down the labs of a process that is gone, and no other', async () => {
+  const gone = { ...host.locks.self, start: '1' };
+  await up(host, applier, spec, gone, signal);
+  assert.ok((await sweep(host, applier, signal)).includes(name));
+  assert.deepEqual(processes(), []);
+  await up(host, applier, spec, host.locks.self, signal);
+  assert.ok(!(await sweep(host, applier, signal)).includes(name));
+  await down(host, applier, name, signal);
+});
+
+test('down of a name that no lab has is refused', async () => {
+  await assert.rejects(down(host, applier, name, signal), { code: 'ERR_LAB_NOT_FOUND' });
+});
