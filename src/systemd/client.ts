@@ -1,4 +1,5 @@
 import { SpawnletError } from '../host/error.ts';
+import { abortable } from './abortable.ts';
 import {
   type Address,
   BusError,
@@ -10,6 +11,19 @@ import {
 import { type Job, type JobResult, JobTable, type JobType, unitFailed } from './job.ts';
 import { Link } from './link.ts';
 import {
+  bus,
+  changesOf,
+  getAll,
+  idOf,
+  managerCall,
+  managerPath,
+  refusal,
+  service,
+  type TransientProperty,
+  type UnitFileChange,
+  variants,
+} from './manager.ts';
+import {
   changedProperties,
   isUnitPath,
   type PropertyMap,
@@ -19,27 +33,15 @@ import {
   unitPath,
   unitProperties,
 } from './properties.ts';
+import { References } from './references.ts';
 import { UnitWatch } from './watch.ts';
 import type { Incoming, Outgoing, Value } from './wire.ts';
-
-const service = 'org.freedesktop.systemd1';
-const managerPath = '/org/freedesktop/systemd1';
-const managerInterface = `${service}.Manager`;
-const propertiesInterface = 'org.freedesktop.DBus.Properties';
-const bus = {
-  destination: 'org.freedesktop.DBus',
-  path: '/org/freedesktop/DBus',
-  interface: 'org.freedesktop.DBus',
-};
 
 /** A reload or re-execution reads every unit file: milliseconds. */
 const reloadDeadline = 120_000;
 
 /** How a job treats jobs that are queued already; `systemctl(1)`, `--job-mode=`. */
 export type JobMode = 'replace' | 'fail' | 'isolate' | 'ignore-dependencies' | 'ignore-requirements';
-
-/** A property of a transient unit, by its D-Bus name and signature: `['Description', 's', 'a web server']`. */
-export type TransientProperty = readonly [name: string, signature: string, value: Value];
 
 /** One row of {@link SystemdClient.listUnits}. */
 export interface UnitRow {
@@ -48,13 +50,6 @@ export interface UnitRow {
   readonly loadState: string;
   readonly activeState: string;
   readonly subState: string;
-}
-
-/** A link in `/etc` or `/run` that enabling or disabling made or removed. */
-export interface UnitFileChange {
-  readonly change: string;
-  readonly path: string;
-  readonly target: string;
 }
 
 export interface ConnectOptions {
@@ -74,8 +69,7 @@ export class SystemdClient implements AsyncDisposable {
   readonly #link: Link;
   readonly #jobs = new JobTable();
   readonly #watches = new Map<string, Set<UnitWatch>>();
-  readonly #references = new Map<string, number>();
-  #referenceLink: Link | undefined;
+  #references: References | undefined;
 
   private constructor(addresses: readonly Address[]) {
     this.#link = new Link(addresses, {
@@ -105,7 +99,7 @@ export class SystemdClient implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#onGaveUp(new ConnectionLost('this client is closed'));
-    await Promise.all([this.#link[Symbol.asyncDispose](), this.#referenceLink?.[Symbol.asyncDispose]()]);
+    await Promise.all([this.#link[Symbol.asyncDispose](), this.#references?.[Symbol.asyncDispose]()]);
   }
 
   // Jobs
@@ -295,8 +289,8 @@ export class SystemdClient implements AsyncDisposable {
   watchUnit(name: string, signal: AbortSignal): UnitWatch {
     const path = unitPath(name);
     const watches = this.#watches.get(path) ?? new Set();
-    const watch: UnitWatch = new UnitWatch(signal, () => {
-      watches.delete(watch);
+    const watch = new UnitWatch(signal, closed => {
+      watches.delete(closed);
       if (watches.size === 0 && this.#watches.get(path) === watches) this.#watches.delete(path);
     });
     if (!signal.aborted) this.#watches.set(path, watches.add(watch));
@@ -356,29 +350,12 @@ export class SystemdClient implements AsyncDisposable {
 
   /** Keeps a unit loaded after it has ended, until {@link unref} or until this client is closed. */
   async ref(name: string, signal: AbortSignal): Promise<void> {
-    this.#referenceLink ??= new Link([systemBusAddress], {
-      signal: () => undefined,
-      up: async (connection, _again, upSignal) => {
-        for (const held of this.#references.keys())
-          await connection.call(managerCall('RefUnit', 's', [held]), upSignal).catch(ignoreGone);
-      },
-      wanted: () => this.#references.size > 0,
-      gaveUp: () => undefined,
-    });
-    const connection = await abortable(this.#referenceLink.connection(), signal);
-    await connection.call(managerCall('RefUnit', 's', [name]), signal).catch((error: unknown) => {
-      throw refusal(error, name);
-    });
-    this.#references.set(name, (this.#references.get(name) ?? 0) + 1);
+    this.#references ??= new References();
+    await this.#references.ref(name, signal);
   }
 
   async unref(name: string, signal: AbortSignal): Promise<void> {
-    const held = this.#references.get(name);
-    if (held === undefined || !this.#referenceLink) return;
-    if (held > 1) this.#references.set(name, held - 1);
-    else this.#references.delete(name);
-    const connection = await abortable(this.#referenceLink.connection(), signal);
-    await connection.call(managerCall('UnrefUnit', 's', [name]), signal).catch(ignoreGone);
+    await this.#references?.unref(name, signal);
   }
 
   // Calls
@@ -470,65 +447,5 @@ export class SystemdClient implements AsyncDisposable {
   #onGaveUp(error: unknown): void {
     this.#jobs.fail(error);
     for (const set of this.#watches.values()) for (const watch of set) watch.fail(error);
-  }
-}
-
-function managerCall(member: string, signature = '', body: readonly Value[] = []): Outgoing {
-  return { destination: service, path: managerPath, interface: managerInterface, member, signature, body };
-}
-
-function getAll(path: string, ofInterface: string): Outgoing {
-  return {
-    destination: service,
-    path,
-    interface: propertiesInterface,
-    member: 'GetAll',
-    signature: 's',
-    body: [ofInterface],
-  };
-}
-
-const variants = (properties: readonly TransientProperty[]): Value[] =>
-  properties.map(([name, signature, value]) => [name, { signature, value }]);
-
-function idOf(path: Value | undefined): number {
-  const job = path as string;
-  return Number(job.slice(job.lastIndexOf('/') + 1));
-}
-
-function changesOf(rows: Value | undefined): UnitFileChange[] {
-  return (rows as string[][]).map(([change = '', path = '', target = '']) => ({ change, path, target }));
-}
-
-function ignoreGone(error: unknown): void {
-  if (!(error instanceof BusError)) throw error;
-}
-
-/** systemd's error names that a user can do something about. */
-const refusals: Record<string, readonly [`ERR_${string}`, (name: string) => string]> = {
-  NoSuchUnit: ['ERR_NO_SUCH_UNIT', () => 'systemctl list-unit-files'],
-  UnitExists: ['ERR_UNIT_EXISTS', name => `systemctl status ${name}`],
-  UnitMasked: ['ERR_UNIT_MASKED', name => `systemctl unmask ${name}`],
-  LoadFailed: ['ERR_UNIT_INVALID', name => `systemd-analyze verify ${name}`],
-  BadUnitSetting: ['ERR_UNIT_INVALID', name => `systemd-analyze verify ${name}`],
-};
-
-function refusal(error: unknown, subject: string): unknown {
-  if (!(error instanceof BusError)) return error;
-  const known = refusals[error.errorName.slice(error.errorName.lastIndexOf('.') + 1)];
-  const [code, hint] = known ?? ['ERR_SYSTEMD_REFUSED', (name: string) => `systemctl status ${name}`];
-  return new SpawnletError(code, error.message, { hint: hint(subject), cause: error });
-}
-
-/** The promise's value, or the signal's reason if that comes first. */
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(signal.reason);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', abort);
   }
 }

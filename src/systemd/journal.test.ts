@@ -57,27 +57,28 @@ test('a field whose length is absurd is refused instead of buffered', () => {
   });
 });
 
-const line = (message: string, partial = false): JournalEntry => ({
+const line = (message: string, ending: JournalEntry['ending'] = '\n'): JournalEntry => ({
   cursor: 's=1',
   timestamp: 1,
   unit: 'a.service',
   invocation: '',
   stream: 'stdout',
   message: Buffer.from(message),
-  partial,
+  partial: ending === '',
+  ending,
 });
 
 test('the bytes of a line have its newline, whether or not it is in the message', () => {
   assert.equal(bytesOf(line('a\n')).toString(), 'a\n');
   assert.equal(bytesOf(line('a')).toString(), 'a\n');
   assert.equal(bytesOf(line('')).toString(), '\n');
-  assert.equal(bytesOf(line('a', true)).toString(), 'a');
+  assert.equal(bytesOf(line('a', '')).toString(), 'a');
+  assert.equal(bytesOf(line('a', '\0')).toString(), 'a\0');
 });
 
 test('a query names its unit by the field that only journald writes', () => {
   const command = journalCommand({
-    unit: 'web.service',
-    invocation: 'f'.repeat(32),
+    of: { kind: 'unit', unit: 'web.service', invocation: 'f'.repeat(32) },
     stream: 'stderr',
     follow: true,
     tail: 10,
@@ -96,5 +97,10 @@ test('a query names its unit by the field that only journald writes', () => {
     '--after-cursor=s=1;i=2',
   ])
     assert.ok(command.includes(word), word);
-  assert.ok(journalCommand({ unit: 'web.service', follow: true }).includes('--no-tail'));
+  const container = journalCommand({
+    of: { kind: 'container', name: 'web', invocation: 'abc' },
+    follow: true,
+  });
+  assert.deepEqual(container.slice(-2), ['CONTAINER_NAME=web', 'CONTAINER_ID_FULL=abc']);
+  assert.ok(container.includes('--no-tail'));
 });

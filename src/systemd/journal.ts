@@ -11,8 +11,9 @@ export interface JournalEntry {
   readonly cursor: string;
   /** When journald received it, microseconds since 1970. */
   readonly timestamp: number;
+  /** Empty if journald did not find out. */
   readonly unit: string;
-  /** InvocationID of the run, 32 hex digits. */
+  /** InvocationID of the run, 32 hex digits; empty if it is not known. */
   readonly invocation: string;
   /** By priority: conmon logs standard output with 6 (info) and standard error with 3 (err). */
   readonly stream: OutputStream;
@@ -20,12 +21,22 @@ export interface JournalEntry {
   readonly message: Buffer;
   /** The line goes on in the next entry of its stream, or ended without a newline. */
   readonly partial: boolean;
+  /** What ended the line: journald also cuts what it reads itself at NUL. */
+  readonly ending: '\n' | '\0' | '';
 }
 
+/**
+ * Whose lines. journald looks up the unit and the invocation of a sender when it reads the message, and a process
+ * that has ended by then has none: the last lines of a short run are not found by `unit`. conmon writes its own
+ * `CONTAINER_NAME` (`--name`) and `CONTAINER_ID_FULL` (`--cuuid`) into each line, so a container that is
+ * started with the unit's `$INVOCATION_ID` as `--cuuid` is found whole, and without what the unit's other programs say.
+ */
+export type JournalSource =
+  | { readonly kind: 'unit'; readonly unit: string; readonly invocation?: string }
+  | { readonly kind: 'container'; readonly name: string; readonly invocation?: string };
+
 export interface JournalQuery {
-  readonly unit: string;
-  /** Only of this run. */
-  readonly invocation?: string;
+  readonly of: JournalSource;
   readonly stream?: OutputStream;
   /** Goes on with what comes, until the signal aborts. */
   readonly follow?: boolean;
@@ -36,26 +47,35 @@ export interface JournalQuery {
   readonly tail?: number;
   readonly afterCursor?: string;
   readonly namespace?: string;
-  /** More that an entry must match: `CONTAINER_ID_FULL=…` leaves out what the unit's other programs say. */
-  readonly matches?: readonly string[];
 }
 
 const fields = [
   'MESSAGE',
   'PRIORITY',
+  'CONTAINER_ID_FULL',
   'CONTAINER_PARTIAL_MESSAGE',
   '_LINE_BREAK',
   '_SYSTEMD_UNIT',
   '_SYSTEMD_INVOCATION_ID',
-  '_TRANSPORT',
 ];
 
 const seconds = (microseconds: number) =>
   `@${Math.floor(microseconds / 1e6)}.${String(microseconds % 1e6).padStart(6, '0')}`;
 
+function matchesOf({ of, stream }: JournalQuery): string[] {
+  const [name, run] =
+    of.kind === 'unit'
+      ? [`_SYSTEMD_UNIT=${of.unit}`, '_SYSTEMD_INVOCATION_ID']
+      : [`CONTAINER_NAME=${of.name}`, 'CONTAINER_ID_FULL'];
+  return [
+    name,
+    ...(of.invocation === undefined ? [] : [`${run}=${of.invocation}`]),
+    ...(stream === undefined ? [] : [stream === 'stderr' ? 'PRIORITY=3' : 'PRIORITY=6']),
+  ];
+}
+
 /** The command that reads what the query asks for. */
 export function journalCommand(query: JournalQuery): string[] {
-  const priority = query.stream === 'stderr' ? 'PRIORITY=3' : 'PRIORITY=6';
   return [
     'journalctl',
     '--quiet',
@@ -69,14 +89,11 @@ export function journalCommand(query: JournalQuery): string[] {
     ...(query.since === undefined ? [] : [`--since=${seconds(query.since)}`]),
     ...(query.until === undefined ? [] : [`--until=${seconds(query.until)}`]),
     ...(query.afterCursor === undefined ? [] : [`--after-cursor=${query.afterCursor}`]),
-    `_SYSTEMD_UNIT=${query.unit}`,
-    ...(query.invocation === undefined ? [] : [`_SYSTEMD_INVOCATION_ID=${query.invocation}`]),
-    ...(query.stream === undefined ? [] : [priority]),
-    ...(query.matches ?? []),
+    ...matchesOf(query),
   ];
 }
 
-function entryOf(found: JournalFields): JournalEntry & { readonly ending: string } {
+function entryOf(found: JournalFields): JournalEntry {
   const text = (name: string) => found.get(name)?.toString('latin1') ?? '';
   const lineBreak = text('_LINE_BREAK');
   const partial = text('CONTAINER_PARTIAL_MESSAGE') === 'true' || (lineBreak !== '' && lineBreak !== 'nul');
@@ -84,23 +101,23 @@ function entryOf(found: JournalFields): JournalEntry & { readonly ending: string
     cursor: text('__CURSOR'),
     timestamp: Number(text('__REALTIME_TIMESTAMP')),
     unit: found.get('_SYSTEMD_UNIT')?.toString() ?? '',
-    invocation: text('_SYSTEMD_INVOCATION_ID'),
+    invocation: text('CONTAINER_ID_FULL') || text('_SYSTEMD_INVOCATION_ID'),
     stream: Number(text('PRIORITY') || '6') <= 3 ? 'stderr' : 'stdout',
     message: found.get('MESSAGE') ?? Buffer.alloc(0),
     partial,
-    ending: lineBreak === 'nul' ? '\0' : '\n',
+    ending: partial ? '' : lineBreak === 'nul' ? '\0' : '\n',
   };
 }
 
-const newline = Buffer.from('\n');
+const newline = 0x0a;
 
 /**
- * The bytes that the container wrote: the message, with its newline unless the line is partial. conmon up to 2.1.12
+ * The bytes that the container wrote: the message, with what ended the line unless it is partial. conmon up to 2.1.12
  * keeps the newline in the message; a message without one has it added, as journald takes it off what it reads itself.
  */
 export function bytesOf(entry: JournalEntry): Buffer {
-  if (entry.partial || entry.message.at(-1) === newline[0]) return entry.message;
-  return Buffer.concat([entry.message, newline]);
+  if (entry.partial || (entry.ending === '\n' && entry.message.at(-1) === newline)) return entry.message;
+  return Buffer.concat([entry.message, Buffer.from(entry.ending)]);
 }
 
 /**

@@ -9,14 +9,14 @@ export type UnitChange =
 /** Changes of one unit, from the moment that it was made; kept until they are read. */
 export class UnitWatch implements AsyncIterableIterator<UnitChange>, AsyncDisposable {
   readonly #queue: UnitChange[] = [];
-  readonly #close: () => void;
+  readonly #close: (watch: UnitWatch) => void;
   readonly #signal: AbortSignal;
   readonly #abort = () => this.fail(this.#signal.reason);
   #waiting: PromiseWithResolvers<IteratorResult<UnitChange, undefined>> | undefined;
   #failure: { readonly error: unknown } | undefined;
   #ended = false;
 
-  constructor(signal: AbortSignal, close: () => void) {
+  constructor(signal: AbortSignal, close: (watch: UnitWatch) => void) {
     this.#signal = signal;
     this.#close = close;
     if (signal.aborted) this.#abort();
@@ -46,7 +46,7 @@ export class UnitWatch implements AsyncIterableIterator<UnitChange>, AsyncDispos
 
   #stop(): void {
     this.#signal.removeEventListener('abort', this.#abort);
-    this.#close();
+    this.#close(this);
   }
 
   async next(): Promise<IteratorResult<UnitChange, undefined>> {
