@@ -1,5 +1,6 @@
 /** Puts the rooms together: finds the command, gives it what it works with, tells its error. */
 
+import { inspect } from 'node:util';
 import { parseInput } from './cli/command.ts';
 import type { AnyStep, Context } from './cli/context.ts';
 import { entries, findEntry } from './cli/registry.ts';
@@ -180,17 +181,14 @@ function tell(error: unknown, debug: boolean): number {
   if (error instanceof SpawnletError) {
     const hint = error.hint ? `\n  ${error.hint}` : '';
     process.stderr.write(`spawnlet: ${error.message} [${error.code}]${hint}\n`);
-    if (debug)
-      process.stderr.write(
-        `${error.stack}\n${error.cause ? `caused by ${String((error.cause as Error).stack ?? error.cause)}\n` : ''}`,
-      );
+    if (debug) process.stderr.write(`${inspect(error)}\n`);
     return error.exitCode;
   }
   const known = error instanceof Error ? error.message : String(error);
   process.stderr.write(
     `spawnlet: ${known} [ERR_INTERNAL]\n  this is a defect of spawnlet: --debug shows where\n`,
   );
-  if (debug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  if (debug) process.stderr.write(`${inspect(error)}\n`);
   return 125;
 }
 

@@ -46,20 +46,15 @@ export class Session {
   async pass(atGate: () => Promise<void>, signal: AbortSignal): Promise<void> {
     const gate = await openGate(gateOf(this.#name), signal);
     try {
-      const error = await this.#deps.host.files.read(`${directoryOf(this.#name)}/error`);
-      if (error !== undefined) throw this.#failed(error);
-      if (await this.#isStopping(signal)) throw this.#failed('');
+      const { files } = this.#deps.host;
+      if (!(await files.look(`${runDirectoryOf(this.#name)}/pid`))) {
+        throw this.#failed((await files.read(`${directoryOf(this.#name)}/error`)) ?? '');
+      }
       await atGate();
     } finally {
       await gate.write('\n');
       await gate.close();
     }
-  }
-
-  /** True when the gate is kept by what runs after a failure that crun did not tell. */
-  async #isStopping(signal: AbortSignal): Promise<boolean> {
-    const unit = await (await this.#deps.systemd()).unitProperties(unitOf(this.#name), signal);
-    return unit.ActiveState === 'deactivating' || unit.ActiveState === 'failed';
   }
 
   #failed(text: string): SpawnletError {
@@ -95,9 +90,14 @@ export class Session {
   async ended(watch: UnitWatch): Promise<number> {
     let state: Partial<UnitProperties> = {};
     for await (const change of watch) {
-      if (change.kind === 'unloaded') break;
+      // To ask for a unit that is not there loads it for a moment: such changes come before the run's own.
+      const started = (state.ExecMainStartTimestamp ?? 0) > 0;
+      if (change.kind === 'unloaded') {
+        if (started) break;
+        continue;
+      }
       state = { ...state, ...change.changed };
-      if (state.Job === 0 && ['inactive', 'failed'].includes(state.ActiveState ?? '')) break;
+      if (started && state.Job === 0 && ['inactive', 'failed'].includes(state.ActiveState ?? '')) break;
     }
     const killed = state.ExecMainCode !== 1;
     return exitCodeOf(

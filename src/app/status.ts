@@ -79,31 +79,18 @@ export function stateOf(
 
 /** `Exited (137, out of memory)`. */
 export function describeState(state: AppState): string {
-  switch (state.kind) {
-    case 'exited': {
-      if (state.oomKilled) return `exited (${state.exitCode}, out of memory)`;
-      const signal =
-        state.exitCode > 128 && state.exitCode <= 192 ? `, ${signalName(state.exitCode - 128)}` : '';
-      return `exited (${state.exitCode}${signal})`;
-    }
-    default:
-      return state.kind;
-  }
+  if (state.kind !== 'exited') return state.kind;
+  if (state.oomKilled) return `exited (${state.exitCode}, out of memory)`;
+  const signal = state.exitCode > 128 && state.exitCode <= 192 ? `, ${signalName(state.exitCode - 128)}` : '';
+  return `exited (${state.exitCode}${signal})`;
 }
 
-/** Why crun could not make a container, from what conmon passed on, as podman's exit codes have it. */
+/** Why crun could not make a container, from its log, as podman's exit codes have it. */
 export function startFailure(text: string): { readonly message: string; readonly exitCode: 125 | 126 | 127 } {
-  const message = messageIn(text);
+  const message = text.trim().split('\n').at(-1) || 'crun did not make the container';
   if (/executable file .* not found|No such file or directory.*exec|exec.*No such file/i.test(message))
     return { message, exitCode: 127 };
-  if (/permission denied|exec format error|is a directory/i.test(message)) return { message, exitCode: 126 };
+  if (/permission denied|not permitted|exec format error|is a directory/i.test(message))
+    return { message, exitCode: 126 };
   return { message, exitCode: 125 };
-}
-
-function messageIn(text: string): string {
-  try {
-    return String((JSON.parse(text) as { message?: unknown }).message ?? text).trim();
-  } catch {
-    return text.trim() || 'crun did not make the container';
-  }
 }

@@ -22,6 +22,6 @@ export const attach = defineCommand({
     const session = apps.session(name);
     await using watch = await session.watch(context.signal);
     const request = { terminal: app.request.terminal, stdin: app.request.stdin && !options['no-stdin'] };
-    return join(apps, session, watch, streamsOf(request, options['detach-keys']), name, context);
+    return await join(apps, session, watch, streamsOf(request, options['detach-keys']), name, context);
   },
 });

@@ -252,7 +252,7 @@ async function runImage(input: RunInput, context: Context): Promise<number> {
     process.stdout.write(`${request.name}\n`);
     return 0;
   }
-  return follow(
+  return await follow(
     apps,
     session,
     watch,

@@ -49,7 +49,7 @@ async function copy(
     void apps.kill(name, parseSignal(signal), context.signal).catch(() => undefined);
   });
   using _terminal = streams.detachKeys.length > 0 ? takeTerminal(session) : undefined;
-  return session.copy(attachment, streams, context.signal);
+  return await session.copy(attachment, streams, context.signal);
 }
 
 /** Attaches to a container that is about to run, and gives its exit code; 0 if the user detaches. */

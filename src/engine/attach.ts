@@ -83,16 +83,15 @@ export class Attachment implements AsyncDisposable {
     const abort = () => this.#shutdown(both);
     signal.addEventListener('abort', abort, { once: true });
     let detached = false;
-    const input =
-      streams.input &&
-      this.#send(streams.input, streams.detachKeys).then(left => {
-        if (!left) return;
-        detached = true;
-        this.#shutdown(both);
-      });
+    const input = streams.input && this.#send(streams.input, streams.detachKeys);
+    const sent = input?.then(left => {
+      detached = left;
+      if (left) this.#shutdown(both);
+      return left;
+    });
     try {
       // What fails on the way in (the container closed its input) does not end what comes out.
-      input?.catch(() => undefined);
+      sent?.catch(() => undefined);
       await this.#receive(streams);
     } finally {
       signal.removeEventListener('abort', abort);

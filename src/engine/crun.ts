@@ -11,8 +11,8 @@ import { quoted } from './shell.ts';
 /** crun's and conmon's files of one run: in the unit's RuntimeDirectory=, which systemd removes when the unit ends. */
 export const runDirectoryOf = (name: string): string => `${runtimeDirectory}/${name}`;
 
-/** crun takes names of any length, conmon cuts its own log's at 12 characters, so a short one is made longer. */
-export const containerIdOf = (name: string): string => `spawnlet-${name}`;
+/** conmon refuses an ID of 12 characters or less. */
+export const containerIdOf = (name: string): string => `spawnlet-app-${name}`;
 
 const crunCommand = (name: string) =>
   `/usr/bin/crun --root=${runDirectoryOf(name)}/crun --cgroup-manager=disabled`;
@@ -28,8 +28,8 @@ export const crunWords = (name: string, ...words: string[]): string[] => [
  *
  * The overlay is mounted in the unit's own mount namespace: nothing is on the host, nothing is left after a crash. The
  * layers' paths are relative, since overlayfs takes no more than 4,096 bytes of options. conmon tells through the pipe
- * that crun has made the container or why not; only then is the program let go, by `crun start`, once whoever waits
- * at the gate (`spawnlet run`, which attaches first) has written a line.
+ * that crun has made the container; why it could not is in the file `error`. Only then is the program let go, by
+ * `crun start`, once whoever waits at the gate (`spawnlet run`, which attaches first) has written a line.
  */
 export function startScript(spec: ContainerSpec): string {
   const { name, directory } = spec;
@@ -41,6 +41,7 @@ export function startScript(spec: ContainerSpec): string {
     '--runtime=/usr/bin/crun',
     `--runtime-arg=--root=${run}/crun`,
     '--runtime-arg=--cgroup-manager=disabled',
+    `--runtime-arg=--log=${directory}/error`,
     `--bundle=${directory}`,
     `--container-pidfile=${run}/pid`,
     `--persist-dir=${run}`,
@@ -59,14 +60,11 @@ cd ${quoted(directory)}
 rm -f attach ctl winsz error
 ${spec.network === 'host' ? hostNames : ''}cd ${layersDirectory}
 mount -t overlay overlay -o lowerdir=${lowerDirectories(spec)},upperdir=${directory}/upper,workdir=${directory}/work ${directory}/rootfs 2> ${directory}/error || { cat ${directory}/error >&2; exit 1; }
-rm ${directory}/error
 cd ${directory}
 ${prepare(spec)}started() {
   local made
   read -r made <&4
-  case $made in
-    *'"pid": -1'*|'') printf '%s\\n' "$made" > error; printf '%s\\n' "$made" >&2; exit 1 ;;
-  esac
+  [ -e ${run}/pid ] || exit 1
   if [ -p ${run}/gate ]; then
     exec 5<>${run}/gate
     read -r -t 10 -u 5 made || { echo 'spawnlet run went away before it had attached' >&2; ${crunCommand(name)} kill ${containerIdOf(name)} KILL; exit 1; }
@@ -76,7 +74,7 @@ ${prepare(spec)}started() {
 }
 exec 3> >(started 4<&0 < /dev/null)
 export _OCI_SYNCPIPE=3
-exec conmon --cuuid="$INVOCATION_ID" ${conmon.map(quoted).join(' \\\n  ')}
+exec conmon ${['--cuuid="$INVOCATION_ID"', ...conmon.map(quoted)].join(' \\\n  ')}
 `;
 }
 
