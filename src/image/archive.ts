@@ -181,7 +181,10 @@ async function indexOf(
         places.set(name, { kind: 'link', target: normalise(target) });
         break;
       case '2':
-        places.set(name, { kind: 'link', target: posix.join(posix.dirname(name), target) });
+        places.set(name, {
+          kind: 'link',
+          target: target.startsWith('/') ? target : posix.join(posix.dirname(name), target),
+        });
         break;
       default:
         // Directories are nothing here; devices, FIFOs and sparse files are not found when asked for.

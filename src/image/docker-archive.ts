@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
+import { posix } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { SpawnletError } from '../host/error.ts';
 import { maxDocumentSize, maxLayers, mediaTypes, parseConfig } from './document.ts';
 import { asArray, asObject, asString, asStrings, field, invalid } from './fields.ts';
-import { normalise } from './layer/entry.ts';
 import type { Descriptor, Digest } from './manifest.ts';
 import type { Member, Members } from './members.ts';
 import { digestOf, listed } from './oci-layout.ts';
@@ -129,7 +129,7 @@ function canonical(tag: string): string | undefined {
 }
 
 async function need(members: Members, name: string): Promise<Member> {
-  const file = await members.find(normalise(name));
+  const file = await members.find(posix.normalize(name));
   if (file) return file;
   throw invalid('the archive', `has no file ${JSON.stringify(name.slice(0, 200))}`);
 }
