@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Connection, ConnectionLost } from './connection.ts';
-import { Framer, type Incoming } from './wire.ts';
+import { Framer } from './unmarshal.ts';
+import type { Incoming } from './wire.ts';
 
 const { marshall } = createRequire(import.meta.url)('dbus-native/lib/message.js') as {
   marshall(this: void, message: object): Buffer;

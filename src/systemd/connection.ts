@@ -1,6 +1,8 @@
 import { connect, type Socket } from 'node:net';
 import { isErrno, SpawnletError } from '../host/error.ts';
-import { Framer, type Incoming, marshal, messageType, type Outgoing, type Value, WireError } from './wire.ts';
+import { marshal } from './marshal.ts';
+import { Framer } from './unmarshal.ts';
+import { type Incoming, messageType, type Outgoing, type Value, WireError } from './wire.ts';
 
 /** Where a D-Bus peer listens: systemd itself, or a bus that routes to it. */
 export type Address =

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { Framer, marshal, type Value } from './wire.ts';
+import { marshal } from './marshal.ts';
+import { Framer } from './unmarshal.ts';
+import type { Value } from './wire.ts';
 
 /** Another implementation of the format, which says whether ours is right. */
 interface Oracle {
