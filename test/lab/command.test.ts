@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { test } from 'node:test';
+import { ended } from '../../src/host/child.ts';
+import { checkout, host, useLab } from '../harness/lab.ts';
+
+const spawnlet = join(checkout, 'bin/spawnlet');
+const run = (argv: readonly string[], input?: Uint8Array) =>
+  host.children.capture([spawnlet, 'lab', ...argv], input ? { input } : {});
+
+test('lab exec passes bytes and the exit code, and sets what it is asked to', async t => {
+  await using lab = await useLab({ test: t });
+  const input = randomBytes(1_000_000);
+  const echoed = await run(['exec', lab.name, '--', 'sh', '-c', 'cat; echo no >&2; exit 9'], input);
+  assert.ok(echoed.stdout.equals(input));
+  assert.equal(echoed.stderr, 'no\n');
+  assert.equal(echoed.code, 9);
+  const set = await run(['exec', '-e', 'A=b c', '-w', '/usr', lab.name, 'sh', '-c', 'echo "$A $PWD"']);
+  assert.equal(set.stdout.toString(), 'b c /usr\n');
+});
+
+test('lab status tells of a lab, and of one that is not there', async t => {
+  await using lab = await useLab({ suite: 'trixie', test: t });
+  const [row] = JSON.parse((await run(['status', lab.name, '-o', 'json'])).stdout.toString());
+  assert.equal(row.state, 'running');
+  assert.equal(row.suite, 'trixie');
+  assert.equal(row.address, lab.address);
+  const none = await run(['status', 'no-such-lab']);
+  assert.equal(none.code, 125);
+  assert.match(none.stderr, /ERR_LAB_NOT_FOUND/);
+});
+
+test('a lab that is there with other settings is not changed', async t => {
+  await using lab = await useLab({ test: t });
+  const again = await run(['up', lab.name, '--memory', '1g']);
+  assert.equal(again.code, 125);
+  assert.match(again.stderr, /ERR_LAB_EXISTS/);
+});
+
+test('--dry-run shows the plan and does nothing', async () => {
+  const dry = await run(['up', 'dry', '--memory', '1g', '--dry-run']);
+  assert.match(dry.stdout.toString(), /^make cgroup spawnlet-lab-dry .*1073741824 bytes/m);
+  assert.equal((await run(['status', 'dry'])).code, 125);
+});
+
+test('a terminal in a lab has the size of the one it is on, and follows it', async t => {
+  await using lab = await useLab({ test: t });
+  const inside = "trap 'stty size; exit 3' WINCH; tty; stty size; while :; do sleep 0.02; done";
+  const outside = `tty; stty rows 33 cols 101; exec ${spawnlet} lab exec -t ${lab.name} bash -c "${inside}"`;
+  const child = host.children.spawn(['script', '--quiet', '--return', '--command', outside, '/dev/null'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const end = ended(child);
+  assert.ok(child.stdout);
+  const lines: string[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    lines.push(line.trim());
+    if (lines.length === 3) execFileSync('stty', ['-F', lines[0] ?? '', 'rows', '20', 'cols', '55']);
+  }
+  assert.match(lines[1] ?? '', /^\/dev\/pts\/\d+$/);
+  assert.deepEqual(lines.slice(2), ['33 101', '20 55']);
+  assert.equal(await end, 3);
+});
