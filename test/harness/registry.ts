@@ -56,8 +56,16 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
       ...(options.login && { auth: { htpasswd: { realm: 'test', path: htpasswd } } }),
     }),
   );
-  const [program, ...args] = [...(options.prefix ?? []), '/usr/bin/docker-registry', 'serve', config];
-  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  // It ends with the test that started it, also if that is killed.
+  const tied = [
+    '--pdeathsig',
+    'KILL',
+    ...(options.prefix ?? []),
+    '/usr/bin/docker-registry',
+    'serve',
+    config,
+  ];
+  const child = spawn('setpriv', tied, { stdio: ['ignore', 'ignore', 'pipe'] });
   const end = ended(child).catch(() => 127);
   const stop = async () => {
     child.kill('SIGTERM');
