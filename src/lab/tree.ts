@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { type Children, ended } from '../host/child.ts';
+import { type Children, ended, programMissing } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import type { Executor } from '../host/step.ts';
@@ -133,8 +133,9 @@ async function runBuilder(children: Children, argv: readonly string[], signal: A
   const child = children.spawn(argv, { stdio: ['ignore', 'ignore', 'pipe'], signal, killSignal: 'SIGKILL' });
   const [code, said] = await Promise.all([ended(child), text(child.stderr as NodeJS.ReadableStream)]);
   if (code === 0) return;
+  if (code === 127) throw programMissing('mmdebstrap');
   throw new SpawnletError('ERR_LAB_TREE', `mmdebstrap ended with ${code}:\n${said.trim().slice(-2000)}`, {
-    hint: 'it needs a Debian mirror within reach; try the same with `mmdebstrap bookworm /dev/null`',
+    hint: 'it needs a Debian mirror within reach: try mmdebstrap bookworm /dev/null',
   });
 }
 

@@ -101,6 +101,31 @@ test('up starts a lab again that had died, with what was in it', () =>
     assert.equal(readFileSync(`/proc/${await leaderOf(host, name)}/root/root/kept`, 'utf8'), 'kept');
   }));
 
+for (const [kind, side] of [
+  ['make-network', 'before'],
+  ['make-network', 'after'],
+  ['make-cgroups', 'before'],
+  ['make-cgroups', 'after'],
+  ['start-lab', 'before'],
+  ['start-lab', 'after'],
+] as const) {
+  test(`what an up leaves that was killed ${side} ${kind} is taken back by the next command`, async () => {
+    await sweepOnce();
+    const before = traces();
+    const program = join(import.meta.dirname, 'killed-up.ts');
+    const killed = await host.children.capture([process.execPath, program, name, kind, side]);
+    assert.equal(killed.code, 137, killed.stderr);
+    assert.ok(traces().some(line => line.includes(name)));
+    assert.deepEqual(await applier.recover(signal), [`lab up ${name}`]);
+    assert.deepEqual(processes(), []);
+    assert.deepEqual(
+      traces().filter(line => !before.includes(line) && line.includes(name)),
+      [],
+    );
+    assert.equal(await host.files.look(placesOf(name).directory), undefined);
+  });
+}
+
 test('a sweep takes down the labs of a process that is gone, and no other', async () => {
   const gone = { ...host.locks.self, start: '1' };
   await up(host, applier, spec, gone, signal);
