@@ -116,7 +116,7 @@ function paired(events: readonly TestEvent[]): TestEvent[] {
       ends.set(key(each), open - 1);
       return open > 0;
     })
-    .reverse();
+    .toReversed();
 }
 
 const counts = { tests: 0, suites: 0, pass: 0, fail: 0, cancelled: 0, skipped: 0, todo: 0 };

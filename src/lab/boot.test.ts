@@ -19,11 +19,14 @@ const hierarchies = [{ path: '/sys/fs/cgroup/memory', version: 1, controllers: [
 
 test('a quoted word is one word to sh', () => {
   fc.assert(
-    fc.property(fc.array(fc.string({ unit: fc.constantFrom(...`a'"$\`\\ \n*é`) })), words => {
-      const script = `printf '%s\\0' ${words.map(quote).join(' ')}`;
-      const got = execFileSync('sh', ['-c', script], { encoding: 'utf8' });
-      assert.equal(got, words.length === 0 ? '\0' : words.map(word => `${word}\0`).join(''));
-    }),
+    fc.property(
+      fc.array(fc.string({ unit: fc.constantFrom('a', "'", '"', '$', '`', '\\', ' ', '\n', '*', 'é') })),
+      words => {
+        const script = `printf '%s\\0' ${words.map(quote).join(' ')}`;
+        const got = execFileSync('sh', ['-c', script], { encoding: 'utf8' });
+        assert.equal(got, words.length === 0 ? '\0' : words.map(word => `${word}\0`).join(''));
+      },
+    ),
     { numRuns: 50 },
   );
 });
