@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import { containerIdOf, crunWords } from '../engine/crun.ts';
+import { engines } from '../engine/engines.ts';
 import { execIn, type ProcessSpec } from '../engine/exec.ts';
 import type { Applier, Plan } from '../host/apply.ts';
 import { SpawnletError } from '../host/error.ts';
@@ -59,7 +60,7 @@ export class Apps {
   /** All that a `run` will do; nothing is done yet, but for the pull of an image. */
   async prepare(
     request: RunRequest,
-    options: { readonly gate: boolean; readonly enable: boolean },
+    options: Pick<RunPlan, 'gate' | 'attached' | 'enable'>,
     signal: AbortSignal,
   ): Promise<RunPlan> {
     const { host, words } = this.#deps;
@@ -70,6 +71,8 @@ export class Apps {
     ]);
     const found = imageFacts(store, image, { ...request, image: name });
     const spec = containerOf(request, found, facts);
+    const missing = engines[request.engine].refuse(spec);
+    if (missing) throw refusedBy(request.engine, missing.flag, missing.hint);
     return { request, spec, image: found, now: host.clock.now(), spawnlet: words, ...options };
   }
 
@@ -177,7 +180,8 @@ export class Apps {
 
   /** Sends a signal to the container's PID 1. */
   async kill(name: string, number: number, signal: AbortSignal): Promise<void> {
-    await this.running(name, signal);
+    const app = await this.running(name, signal);
+    if (app.request.engine === 'nspawn') return killLeader(this.#deps.host, app.unit.MainPID, number);
     const result = await this.#deps.host.children.capture(
       crunWords(name, 'kill', containerIdOf(name), String(number)),
       { signal },
@@ -240,6 +244,8 @@ export class Apps {
     signal: AbortSignal,
   ): Promise<number> {
     const app = await this.running(name, signal);
+    if (app.request.engine === 'nspawn')
+      throw refusedBy('nspawn', 'exec', 'run the container with --engine crun');
     const { process } = app.bundle;
     const spec: ProcessSpec = {
       ...process,
@@ -265,7 +271,7 @@ export class Apps {
   /** Fetches a container's image anew and renews its bundle: what a unit with `--pull always` does before it starts. */
   async refresh(name: string, signal: AbortSignal): Promise<void> {
     const app = await this.get(name, signal);
-    const plan = await this.prepare(app.request, { gate: false, enable: false }, signal);
+    const plan = await this.prepare(app.request, { gate: false, attached: false, enable: false }, signal);
     if (plan.image.digest === app.imageDigest) return;
     const at = directoryOf(name);
     await this.#deps.applier.apply(
@@ -300,6 +306,21 @@ export class Apps {
     };
   }
 }
+
+const refusedBy = (engine: string, what: string, hint: string) =>
+  new SpawnletError('ERR_ENGINE', `the engine ${engine} has no ${what}`, { hint });
+
+/** Signals PID 1 of a container of systemd-nspawn: the only child of the unit's main process that is another root. */
+async function killLeader(host: Host, main: number, number: number): Promise<void> {
+  const children = (await host.files.read(`/proc/${main}/task/${main}/children`)) ?? '';
+  for (const pid of children.trim().split(' ').map(Number)) {
+    const name = await host.files.read(`/proc/${pid}/comm`);
+    if (name !== undefined && !helpers.includes(name.trim())) process.kill(pid, number);
+  }
+}
+
+/** Children of the start script that carry the streams. */
+const helpers = ['bash', 'tee', 'systemd-cat', 'cat'];
 
 /** What `exec` changes of the container's own process. */
 export interface ExecChange {

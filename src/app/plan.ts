@@ -1,7 +1,7 @@
-import { bundleOf } from '../engine/bundle.ts';
 import type { ContainerSpec } from '../engine/container.ts';
-import { runDirectoryOf, startScript, stoppedScript } from '../engine/crun.ts';
-import { crunUnit } from '../engine/unit.ts';
+import { engines } from '../engine/engines.ts';
+import { runDirectoryOf } from '../engine/script.ts';
+import { containerUnit } from '../engine/unit.ts';
 import type { Plan } from '../host/apply.ts';
 import type { HostStep } from '../host/step.ts';
 import { appsDirectory, logNamespace, persistentUnits, stateDirectory, transientUnits } from '../names.ts';
@@ -56,8 +56,10 @@ export interface RunPlan {
   readonly image: ImageFacts;
   /** Milliseconds since 1970. */
   readonly now: number;
-  /** Whether somebody will attach before the program runs. */
+  /** Whether somebody waits until the container is made, before the program runs. */
   readonly gate: boolean;
+  /** Whether they take its streams then. */
+  readonly attached: boolean;
   readonly enable: boolean;
   /** Words that run spawnlet, for a unit that fetches its image before it starts. */
   readonly spawnlet: readonly string[];
@@ -88,7 +90,7 @@ export function planRun(plan: RunPlan): Plan<AppStep> {
 }
 
 function unitText({ request, spec, image, spawnlet }: RunPlan): string {
-  return crunUnit(spec, {
+  const options = {
     description: `${image.name} (container ${request.name})`,
     image: image.name,
     imageDigest: image.digest,
@@ -96,7 +98,8 @@ function unitText({ request, spec, image, spawnlet }: RunPlan): string {
     removeAfterwards: request.removeAfterwards,
     ...(request.pull === 'always' &&
       !request.removeAfterwards && { pullFirst: [...spawnlet, 'refresh', request.name] }),
-  });
+  };
+  return containerUnit(spec, options, engines[request.engine].lines(spec, request.register));
 }
 
 const directory = (path: string, mode: number): AppStep => ({ do: 'make-directory', path, mode });
@@ -124,8 +127,9 @@ export function bundleFiles({ request, spec, image, now }: RunPlan): AppStep[] {
     ...(shown !== undefined && { shown }),
   });
   const asked = JSON.stringify(request);
+  const engine = engines[request.engine];
   const bundle = `${JSON.stringify(
-    bundleOf(spec, {
+    engine.bundle(spec, {
       [annotation.request]: asked,
       [annotation.image]: image.name,
       [annotation.digest]: image.digest,
@@ -137,19 +141,22 @@ export function bundleFiles({ request, spec, image, now }: RunPlan): AppStep[] {
   )}\n`;
   return [
     file('config.json', bundle, 0o600, redacted(bundle, spec, asked)),
-    file('start', startScript(spec), 0o600),
-    file('stopped', stoppedScript(request.name, spec.directory, request.removeAfterwards), 0o600),
+    file('start', engine.startScript(spec, request.register), 0o600),
+    file('stopped', engine.stoppedScript(spec, request.removeAfterwards), 0o600),
     file('hosts', hostsText(spec.hostname), 0o644),
     file('hostname', spec.hostname === '' ? '' : `${spec.hostname}\n`, 0o644),
     file('resolv.conf', '', 0o644),
   ];
 }
 
-function gateSteps({ request, gate }: RunPlan): AppStep[] {
+function gateSteps({ request, gate, attached }: RunPlan): AppStep[] {
   if (!gate) return [];
+  const fifo = (path: string): AppStep => ({ do: 'make-fifo', path, mode: 0o600 });
+  const streams = attached ? engines[request.engine].fifos(request.stdin) : [];
   return [
     directory(runDirectoryOf(request.name), 0o700),
-    { do: 'make-fifo', path: gateOf(request.name), mode: 0o600 },
+    ...streams.map(name => fifo(`${runDirectoryOf(request.name)}/${name}`)),
+    fifo(gateOf(request.name)),
   ];
 }
 

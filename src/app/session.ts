@@ -2,7 +2,8 @@ import { constants as flags } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { Attachment, resize, type Streams } from '../engine/attach.ts';
-import { runDirectoryOf } from '../engine/crun.ts';
+import { runDirectoryOf } from '../engine/script.ts';
+import { ended } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import type { SystemdClient } from '../systemd/client.ts';
@@ -80,6 +81,25 @@ export class Session {
     if (end === 'detached') return end;
     const oom = await this.#deps.host.files.look(`${runDirectoryOf(this.#name)}/oom`);
     return oom ? 'out of memory' : 'ended';
+  }
+
+  /** Copies the streams of an engine without conmon, through FIFOs; resolves at the end of the outputs. */
+  async pipes(stdin: boolean): Promise<void> {
+    const at = runDirectoryOf(this.#name);
+    const { children } = this.#deps.host;
+    const outputs = (['stdout', 'stderr'] as const).map(stream =>
+      children.spawn(['cat', `${at}/${stream}`], {
+        stdio: ['ignore', stream === 'stdout' ? 'inherit' : 2, 'inherit'],
+        detached: true,
+      }),
+    );
+    const input = stdin
+      ? children.spawn(['sh', '-c', 'exec cat > "$0"', `${at}/stdin`], {
+          stdio: ['inherit', 'ignore', 'inherit'],
+        })
+      : undefined;
+    await Promise.all(outputs.map(ended));
+    input?.kill('SIGTERM');
   }
 
   resize(rows: number, columns: number): Promise<void> {

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { unitOf } from '../app/plan.ts';
 import { parseNumber } from '../app/request.ts';
 import { SpawnletError } from '../host/error.ts';
 import { logNamespace } from '../names.ts';
@@ -56,8 +57,10 @@ export const logs = defineCommand({
     const now = context.host.clock.now();
     const query: JournalQuery = {
       of: {
-        kind: 'container',
-        name,
+        // conmon names the container in each line; what nspawn's streams carry is found by its unit.
+        ...(app.request.engine === 'crun'
+          ? { kind: 'container', name }
+          : { kind: 'unit', unit: unitOf(name) }),
         ...(options['last-run'] && { invocation: app.unit.InvocationID || (app.record?.invocation ?? '') }),
       },
       namespace: logNamespace,

@@ -8,7 +8,7 @@ import { SpawnletError } from '../host/error.ts';
 import { defineCommand, type Input, type Options } from './command.ts';
 import type { Context } from './context.ts';
 import { showProgress } from './progress.ts';
-import { follow, streamsOf } from './terminal.ts';
+import { follow, followPipes, streamsOf } from './terminal.ts';
 
 const options = {
   name: { type: 'string', value: 'NAME', help: 'name of the container and of its unit' },
@@ -231,13 +231,13 @@ export const run = defineCommand({
 async function runImage(input: RunInput, context: Context): Promise<number> {
   const request = await requestOf(input, context.env);
   const attached = !input.options.detach;
-  if (attached && !input.options['dry-run']) void loadSockets();
+  if (attached && request.engine === 'crun' && !input.options['dry-run']) void loadSockets();
   context.tlsVerify = input.options['tls-verify'];
   using _progress = showProgress(context);
   const apps = await context.apps();
   const plan = await apps.prepare(
     request,
-    { gate: !input.options['dry-run'], enable: input.options.enable },
+    { gate: !input.options['dry-run'], attached, enable: input.options.enable },
     context.signal,
   );
   if (input.options['dry-run']) {
@@ -252,6 +252,7 @@ async function runImage(input: RunInput, context: Context): Promise<number> {
     process.stdout.write(`${request.name}\n`);
     return 0;
   }
+  if (request.engine === 'nspawn') return await followPipes(apps, session, watch, request, context);
   return await follow(
     apps,
     session,

@@ -89,3 +89,22 @@ export async function join(
   const end = await copy(apps, session, attachment, streams, name, context);
   return end === 'detached' ? 0 : await session.ended(watch);
 }
+
+/** The same for an engine without conmon: a child for each stream copies between a FIFO and the caller. */
+export async function followPipes(
+  apps: Apps,
+  session: Session,
+  watch: UnitWatch,
+  request: Pick<RunRequest, 'name' | 'stdin'>,
+  context: Context,
+): Promise<number> {
+  context.takeSignals(signal => {
+    void apps.kill(request.name, parseSignal(signal), context.signal).catch(() => undefined);
+  });
+  let copied: Promise<unknown> | undefined;
+  await session.pass(async () => {
+    copied = session.pipes(request.stdin);
+  }, context.signal);
+  await copied;
+  return await session.ended(watch);
+}

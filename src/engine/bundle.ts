@@ -1,7 +1,11 @@
 import type { ContainerSpec, Mount } from './container.ts';
 
 /** `config.json` of an OCI runtime bundle, version 1.0.0: the only version that every systemd-nspawn takes. */
-export type Bundle = { readonly ociVersion: '1.0.0'; readonly [key: string]: unknown };
+export type Bundle = {
+  readonly ociVersion: '1.0.0';
+  readonly linux: { readonly [key: string]: unknown };
+  readonly [key: string]: unknown;
+};
 
 /** Docker's lists: what of /proc and /sys tells too much, and what must not be written. */
 const maskedPaths = [
@@ -74,7 +78,13 @@ export function processOf(spec: ContainerSpec, args: readonly string[] = spec.ar
     env: spec.env,
     cwd: spec.cwd,
     // The inheritable and ambient sets stay empty (CVE-2022-27649): a file's capabilities would be added to a user's.
-    capabilities: { bounding: spec.capabilities, effective: spec.capabilities, permitted: spec.capabilities },
+    capabilities: {
+      bounding: spec.capabilities,
+      effective: spec.capabilities,
+      permitted: spec.capabilities,
+      inheritable: [],
+      ambient: [],
+    },
     noNewPrivileges: spec.noNewPrivileges,
   };
 }

@@ -4,7 +4,8 @@ import { readdir } from 'node:fs/promises';
 import { ended } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
-import { containerIdOf, crunWords, runDirectoryOf } from './crun.ts';
+import { containerIdOf, crunWords } from './crun.ts';
+import { runDirectoryOf } from './script.ts';
 
 /** `process` of a bundle, as far as exec changes it. */
 export interface ProcessSpec {

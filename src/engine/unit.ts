@@ -2,7 +2,6 @@ import { formatVersion, logNamespace } from '../names.ts';
 import { description, execLine, plainPath } from '../systemd/escape.ts';
 import { renderUnit, section, unitFile } from '../systemd/unit-file.ts';
 import type { ContainerSpec, Device, Limits } from './container.ts';
-import { containerIdOf, crunWords } from './crun.ts';
 
 export type RestartPolicy =
   | { readonly kind: 'no' }
@@ -54,16 +53,21 @@ function startLimitOf(restart: RestartPolicy): Assignment[] {
   ];
 }
 
+/** What an engine says of its own in the unit. */
+export interface EngineLines {
+  readonly engine: string;
+  /** How the container is asked to end. */
+  readonly stop: readonly Assignment[];
+  readonly more: readonly Assignment[];
+}
+
 /**
- * The unit of a container of the `crun` engine.
+ * The unit of a container. Its text is the same for all runs: what changes from run to run is in the bundle.
  *
- * ExecStop= sends the stop signal to PID 1 of the container alone. systemd then signals the main process too;
- * SIGCONT does nothing to conmon, which ends when the container has ended. 128+n for death by SIGHUP, SIGINT, SIGPIPE
- * and SIGTERM counts as success, as systemd has it for processes of its own.
+ * 128+n for death by SIGHUP, SIGINT, SIGPIPE and SIGTERM counts as success, as systemd has it for processes of its own.
  */
-export function crunUnit(spec: ContainerSpec, options: UnitOptions): string {
+export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: EngineLines): string {
   const { name, directory } = spec;
-  const kill = crunWords(name, 'kill', containerIdOf(name), String(spec.stopSignal));
   return renderUnit(
     unitFile(`Container ${name}, made by 'spawnlet run'. To change it: systemctl edit ${name}.service`, [
       section('Unit', [
@@ -75,12 +79,11 @@ export function crunUnit(spec: ContainerSpec, options: UnitOptions): string {
         ...startLimitOf(options.restart),
       ]),
       section('Service', [
-        ...(options.pullFirst ? ([['ExecStartPre', execLine(options.pullFirst)]] as const) : []),
+        ...(options.pullFirst ? ([['ExecStartPre', execLine(options.pullFirst, '-')]] as const) : []),
         ['ExecStart', execLine(['/bin/bash', `${directory}/start`])],
-        ['ExecStop', execLine(kill, '-')],
         ['ExecStopPost', execLine(['/bin/bash', `${directory}/stopped`])],
         ['KillMode', 'mixed'],
-        ['KillSignal', 'SIGCONT'],
+        ...lines.stop,
         ['TimeoutStopSec', String(spec.stopTimeout)],
         ['SuccessExitStatus', '129 130 141 143'],
         ...restartOf(options.restart),
@@ -92,11 +95,12 @@ export function crunUnit(spec: ContainerSpec, options: UnitOptions): string {
         ...limitsOf(spec.limits),
         ['DevicePolicy', spec.privileged ? 'auto' : 'closed'],
         ...spec.devices.map(deviceOf),
+        ...lines.more,
       ]),
       section('Install', [['WantedBy', 'multi-user.target']]),
       section('X-Spawnlet', [
         ['FormatVersion', String(formatVersion)],
-        ['Engine', 'crun'],
+        ['Engine', lines.engine],
         ['Image', description(options.image)],
         ['ImageDigest', options.imageDigest],
       ]),

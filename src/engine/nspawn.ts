@@ -1,0 +1,125 @@
+import { bundleOf } from './bundle.ts';
+import type { ContainerSpec, Mount } from './container.ts';
+import type { Engine } from './engine.ts';
+import { gateScript, mountScript, recordScript, runDirectoryOf } from './script.ts';
+import type { Seccomp } from './seccomp.ts';
+import { quoted } from './shell.ts';
+
+/**
+ * The `nspawn` engine: the same bundle, run by systemd-nspawn, for hosts that want nothing but systemd. Terminals,
+ * `attach` and `exec` are not there: nspawn has no way to give them the container's filter and capabilities.
+ */
+
+/** A path on nspawn's command line, where a colon separates. */
+const colonSafe = (path: string) => path.replaceAll(/[\\:]/g, '\\$&');
+
+function mountFlag(mount: Mount): string {
+  if (mount.kind === 'tmpfs') {
+    const options = mount.options.filter(option => option !== 'rw').join(',');
+    return `--tmpfs=${colonSafe(mount.target)}${options && `:${options}`}`;
+  }
+  const flag = mount.readOnly ? '--bind-ro' : '--bind';
+  return `${flag}=${colonSafe(mount.source)}:${colonSafe(mount.target)}`;
+}
+
+/**
+ * nspawn knows neither a default error number nor one for a rule: the filter is a list of what is allowed, all else is
+ * EPERM. clone3 must then be allowed, or C libraries start no threads; namespaces stay out of reach by capabilities.
+ */
+function plainSeccomp(seccomp: Seccomp): Seccomp {
+  const allowed = seccomp.syscalls.filter(rule => rule.action === 'SCMP_ACT_ALLOW');
+  return {
+    defaultAction: 'SCMP_ACT_ERRNO',
+    architectures: seccomp.architectures,
+    syscalls: [...allowed, { names: ['clone3'], action: 'SCMP_ACT_ALLOW' }],
+  };
+}
+
+function startScript(spec: ContainerSpec, register: boolean): string {
+  const { name, directory, stopSignal } = spec;
+  const run = runDirectoryOf(name);
+  const words = [
+    '--quiet',
+    `--oci-bundle=${directory}`,
+    `--machine=${machineName(name)}`,
+    '--keep-unit',
+    `--register=${register ? 'yes' : 'no'}`,
+    '--console=pipe',
+    '--resolv-conf=off',
+    '--timezone=off',
+    '--link-journal=no',
+    `--kill-signal=${stopSignal}`,
+    ...spec.mounts.map(mountFlag),
+  ];
+  return `${mountScript(spec, 'systemd-nspawn')}rm -f error
+mkdir -p rootfs/usr
+echo $$ > ${run}/pid
+${gateScript(name, 'exit 1')}# The streams are pipes, so that every user of the container can open /dev/stdout; the journal has them line by line.
+out=/dev/null err=/dev/null
+[ ! -p ${run}/stdout ] || out=${run}/stdout
+[ ! -p ${run}/stderr ] || err=${run}/stderr
+[ ! -p ${run}/stdin ] || exec < ${run}/stdin
+# Whatever carries them holds a lock, so that the unit's end waits for the last line.
+exec 9> ${run}/streams
+flock --shared 9
+log='exec systemd-cat --identifier=${name} --level-prefix=no'
+exec > >(trap '' TERM; tee -p "$out" | $log --priority=info) 2> >(trap '' TERM; tee -p "$err" | $log --priority=err)
+chmod 666 /proc/self/fd/1 /proc/self/fd/2
+run=()
+[ ! -d rootfs/run ] || run=("--bind=${directory}/rootfs/run:/run")
+export SYSTEMD_NSPAWN_TMPFS_TMP=0 SYSTEMD_LOG_TARGET=journal
+exec systemd-nspawn "\${run[@]}" ${words.map(quoted).join(' \\\n  ')} 9>&-
+`;
+}
+
+/** Names of machines are host names: other characters than letters, digits and - become -. */
+const machineName = (name: string) =>
+  name.replaceAll(/[^a-zA-Z0-9-]+/g, '-').replace(/^-+|-+$/g, '') || 'container';
+
+/**
+ * nspawn exits with 1 when a signal has killed the container, and says so in the journal alone. Out of memory is the
+ * unit's result on cgroup v2; on v1 the kernel counts it in the unit's cgroup.
+ */
+const findEnd = (name: string) => `if [ "$EXIT_CODE:$EXIT_STATUS" = exited:1 ]; then
+  journalctl --namespace=spawnlet --sync
+  signal=$(journalctl --namespace=spawnlet -u ${name}.service _COMM=systemd-nspawn _SYSTEMD_INVOCATION_ID=$INVOCATION_ID -o cat -n 1 --no-pager)
+  case $signal in *'terminated by signal '*) EXIT_CODE=killed EXIT_STATUS=\${signal##* } EXIT_STATUS=\${EXIT_STATUS%.} ;; esac
+fi
+[ "$SERVICE_RESULT" != oom-kill ] || oom=true
+group=$(systemctl show --property=ControlGroup --value ${name}.service)
+! grep -qs 'oom_kill [1-9]' /sys/fs/cgroup/memory$group/memory.oom_control || oom=true
+`;
+
+export const nspawn: Engine = {
+  refuse: spec => {
+    if (spec.terminal) return { flag: 'terminal (-t)', hint: 'use --engine crun' };
+    return undefined;
+  },
+  bundle(spec, annotations) {
+    const bundle = bundleOf(spec, annotations);
+    const { seccomp: _seccomp, ...linux } = bundle.linux;
+    const network = spec.network === 'none' ? ['network'] : [];
+    return {
+      ...bundle,
+      // nspawn ignores mounts below /dev, /run and /tmp in a bundle; on its command line they work.
+      mounts: [],
+      linux: {
+        ...linux,
+        namespaces: ['mount', 'pid', 'uts', 'ipc', 'cgroup', ...network].map(type => ({ type })),
+        ...(spec.seccomp !== 'unconfined' && { seccomp: plainSeccomp(spec.seccomp) }),
+      },
+    };
+  },
+  startScript,
+  stoppedScript: (spec, removeAfterwards) => recordScript(spec, removeAfterwards, findEnd(spec.name)),
+  // ExecStop= runs when the container has ended by itself too: without it systemd would kill what carries the streams.
+  lines: spec => ({
+    engine: 'nspawn',
+    stop: [
+      ['ExecStop', `-/bin/sh -c 'kill $MAINPID; exec flock ${runDirectoryOf(spec.name)}/streams true'`],
+      ['KillSignal', 'SIGCONT'],
+    ],
+    more: [],
+  }),
+  fifos: stdin => ['stdout', 'stderr', ...(stdin ? ['stdin'] : [])],
+};

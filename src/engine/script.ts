@@ -1,0 +1,86 @@
+import { layersDirectory, runtimeDirectory, transientUnits } from '../names.ts';
+import type { ContainerSpec } from './container.ts';
+import { quoted } from './shell.ts';
+
+/** Parts of the scripts beside a bundle that all engines share. */
+
+/** Files of one run: the unit's RuntimeDirectory=, which systemd removes when the unit has ended. */
+export const runDirectoryOf = (name: string): string => `${runtimeDirectory}/${name}`;
+
+/** On the host's network its names hold, as they are at each start. */
+const hostNames = `[ ! -e /etc/resolv.conf ] || echo "$(</etc/resolv.conf)" > resolv.conf
+[ ! -e /etc/hosts ] || echo "$(</etc/hosts)" > hosts
+[ -s hostname ] || echo "$HOSTNAME" > hostname
+`;
+
+/** Highest first, as overlayfs wants it; an image without layers still needs one lower directory. */
+const lowerDirectories = (spec: ContainerSpec): string =>
+  spec.layers.length === 0 ? `${spec.directory}/empty` : spec.layers.toReversed().join(':');
+
+/**
+ * Mounts the image's layers at `rootfs`, in the unit's own mount namespace: nothing is on the host, nothing is left after
+ * a crash. The layers' paths are relative, since overlayfs takes no more than 4,096 bytes of options. Why a mount
+ * failed is in the file `error`. The script goes on in the bundle's directory.
+ */
+export function mountScript(spec: ContainerSpec, engine: string): string {
+  const { name, directory } = spec;
+  return `#!/bin/bash
+# Runs the container ${name}: mounts its image's layers, then hands over to ${engine}.
+set -eu
+cd ${directory}
+${spec.network === 'host' ? hostNames : ''}cd ${layersDirectory}
+mount -t overlay overlay -o lowerdir=${lowerDirectories(spec)},upperdir=${directory}/upper,workdir=${directory}/work \\
+  ${directory}/rootfs 2> ${directory}/error || { cat ${directory}/error >&2; exit 1; }
+cd ${directory}
+${prepare(spec)}`;
+}
+
+/** The content of volumes, copied out of the image at the first start, and a working directory that it does not have. */
+function prepare(spec: ContainerSpec): string {
+  const volumes = spec.volumes.map(({ directory, content }) => {
+    const make =
+      content === undefined ? `mkdir ${directory}~` : `cp -a -T ${quoted(`rootfs/${content}`)} ${directory}~`;
+    return `[ -e ${directory} ] || { rm -rf ${directory}~; ${make}; mv ${directory}~ ${directory}; }\n`;
+  });
+  const cwd =
+    spec.missingDirectory === undefined ? '' : `mkdir -p ${quoted(`rootfs/${spec.missingDirectory}`)}\n`;
+  return `${volumes.join('')}${cwd}`;
+}
+
+/**
+ * Waits for whoever started the container by hand (`spawnlet run`, which attaches first) to write a line; a start by
+ * systemd finds no gate and goes on. Without an answer `otherwise` runs.
+ */
+export const gateScript = (
+  name: string,
+  otherwise: string,
+): string => `if [ -p ${runDirectoryOf(name)}/gate ]; then
+  exec 5<>${runDirectoryOf(name)}/gate
+  read -r -t 10 -u 5 _ || { echo 'spawnlet run went away before it had attached' >&2; ${otherwise}; }
+  exec 5>&-
+  rm -f ${runDirectoryOf(name)}/gate
+fi
+`;
+
+/** A gate that is still there: the container was not made, and `spawnlet run` has yet to read why. */
+const waitAtGate = (name: string) => `gate=${runDirectoryOf(name)}/gate
+if [ -p $gate ]; then exec 5<>$gate; read -r -t 10 -u 5 _ || :; fi
+`;
+
+/**
+ * What is left to do when the unit has ended: the record that `ps -a`, `wait` and `inspect` read. It is written by the
+ * unit itself, so that it is there though nobody watched. With `--rm`, the container's files go instead. `find` is
+ * the engine's: it may set `oom`, `EXIT_CODE` and `EXIT_STATUS`.
+ */
+export function recordScript(spec: ContainerSpec, removeAfterwards: boolean, find: string): string {
+  const { name, directory } = spec;
+  const head = `#!/bin/bash
+# Runs when ${name} has ended, however it ended.
+${waitAtGate(name)}`;
+  if (removeAfterwards) return `${head}rm -rf ${directory} ${transientUnits}/${name}.service\n`;
+  return `${head}oom=false
+${find}printf '{"version":1,"invocation":"%s","result":"%s","code":"%s","status":"%s","oom":%s,"ended":%s}\\n' \\
+  "$INVOCATION_ID" "$SERVICE_RESULT" "$EXIT_CODE" "$EXIT_STATUS" "$oom" "$EPOCHSECONDS" > ${directory}/record~
+mv ${directory}/record~ ${directory}/record
+`;
+}
