@@ -60,7 +60,7 @@ export const logs = defineCommand({
         // conmon names the container in each line; what nspawn's streams carry is found by its unit.
         ...(app.request.engine === 'crun'
           ? { kind: 'container', name }
-          : { kind: 'unit', unit: unitOf(name) }),
+          : { kind: 'unit', unit: unitOf(name), transport: 'stdout' }),
         ...(options['last-run'] && { invocation: app.unit.InvocationID || (app.record?.invocation ?? '') }),
       },
       namespace: logNamespace,

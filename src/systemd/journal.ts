@@ -32,7 +32,13 @@ export interface JournalEntry {
  * started with the unit's `$INVOCATION_ID` as `--cuuid` is found whole, and without what the unit's other programs say.
  */
 export type JournalSource =
-  | { readonly kind: 'unit'; readonly unit: string; readonly invocation?: string }
+  /** `transport`: only what came over the standard streams, without what programs tell journald themselves. */
+  | {
+      readonly kind: 'unit';
+      readonly unit: string;
+      readonly invocation?: string;
+      readonly transport?: 'stdout';
+    }
   | { readonly kind: 'container'; readonly name: string; readonly invocation?: string };
 
 export interface JournalQuery {
@@ -70,6 +76,7 @@ function matchesOf({ of, stream }: JournalQuery): string[] {
   return [
     name,
     ...(of.invocation === undefined ? [] : [`${run}=${of.invocation}`]),
+    ...(of.kind === 'unit' && of.transport !== undefined ? [`_TRANSPORT=${of.transport}`] : []),
     ...(stream === undefined ? [] : [stream === 'stderr' ? 'PRIORITY=3' : 'PRIORITY=6']),
   ];
 }
@@ -116,7 +123,7 @@ const newline = 0x0a;
  * keeps the newline in the message; a message without one has it added, as journald takes it off what it reads itself.
  */
 export function bytesOf(entry: JournalEntry): Buffer {
-  if (entry.partial || (entry.ending === '\n' && entry.message.at(-1) === newline)) return entry.message;
+  if (entry.ending === '\n' && entry.message.at(-1) === newline) return entry.message;
   return Buffer.concat([entry.message, Buffer.from(entry.ending)]);
 }
 
