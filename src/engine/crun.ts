@@ -56,7 +56,10 @@ started() {
   local made
   read -r made <&4
   [ -e ${run}/pid ] || exit 1
-  ${gateScript(name, `${crunCommand(name)} kill ${containerIdOf(name)} KILL; exit 1`)
+${spec.terminal ? '' : openStreams(run)}  ${gateScript(
+    name,
+    `${crunCommand(name)} kill ${containerIdOf(name)} KILL; exit 1`,
+  )
     .trimEnd()
     .replaceAll('\n', '\n  ')}
   exec ${crunCommand(name)} start ${containerIdOf(name)}
@@ -66,6 +69,11 @@ export _OCI_SYNCPIPE=3
 exec conmon ${['--cuuid="$INVOCATION_ID"', ...conmon.map(quoted)].join(' \\\n  ')}
 `;
 }
+
+/** conmon's pipes are the first user's alone; a program that has changed its user may open /dev/stdout again. */
+const openStreams = (run: string) => `  read -r made < ${run}/pid || :
+  chmod 666 /proc/$made/fd/1 /proc/$made/fd/2
+`;
 
 /**
  * ExecStop= sends the stop signal to PID 1 of the container alone. systemd then signals the main process too; SIGCONT does
