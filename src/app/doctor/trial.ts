@@ -1,14 +1,13 @@
 import { lstatSync, readlinkSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { bundleOf } from '../engine/bundle.ts';
-import { defaultCapabilities, possibleCapabilities } from '../engine/capabilities.ts';
-import type { ContainerSpec, Mount } from '../engine/container.ts';
-import { startScript } from '../engine/crun.ts';
-import type { Seccomp } from '../engine/seccomp.ts';
-import type { Host } from '../host/host.ts';
+import { defaultCapabilities, possibleCapabilities } from '../../engine/capabilities.ts';
+import type { ContainerSpec, Mount } from '../../engine/container.ts';
+import { engines } from '../../engine/engines.ts';
+import type { Seccomp } from '../../engine/seccomp.ts';
+import type { Host } from '../../host/host.ts';
 
-/** No container of a user can have it: their names begin with a letter or digit. */
-const trialName = '.doctor';
+/** No container of a user can have such a name: theirs begin with a letter or digit. */
+const trialName = (engine: keyof typeof engines) => `.doctor-${engine}`;
 /** One that nothing gives by accident. */
 const exitCode = 42;
 
@@ -21,26 +20,32 @@ export type Trial = { readonly kind: 'ran' } | { readonly kind: 'failed'; readon
  */
 export async function runTrial(
   host: Host,
+  engine: keyof typeof engines,
   directory: string,
   seccomp: Seccomp | 'unconfined',
   signal: AbortSignal,
 ): Promise<Trial> {
   const { files, children } = host;
-  const spec = trialSpec(directory, seccomp, await readFile('/proc/self/status', 'latin1'));
+  const spec = trialSpec(
+    trialName(engine),
+    directory,
+    seccomp,
+    await readFile('/proc/self/status', 'latin1'),
+  );
   for (const name of ['rootfs', 'upper', 'work', 'empty'])
     await files.makeDirectory(`${directory}/${name}`, 0o755);
   for (const name of programDirectories) {
     const target = linkAt(`/${name}`);
     if (target !== undefined) await files.link(`${directory}/empty/${name}`, target);
   }
-  await files.write(`${directory}/config.json`, JSON.stringify(bundleOf(spec, {})), 0o600);
-  await files.write(`${directory}/start`, startScript(spec), 0o600);
+  await files.write(`${directory}/config.json`, JSON.stringify(engines[engine].bundle(spec, {})), 0o600);
+  await files.write(`${directory}/start`, engines[engine].startScript(spec, false), 0o600);
   const properties = [
     'PrivateMounts=yes',
     'Delegate=yes',
     'DevicePolicy=closed',
     'KillMode=mixed',
-    `RuntimeDirectory=spawnlet/${trialName}`,
+    `RuntimeDirectory=spawnlet/${spec.name}`,
     'TimeoutStopSec=5',
     'RuntimeMaxSec=30',
   ];
@@ -64,13 +69,18 @@ function linkAt(path: string): string | undefined {
   return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ? readlinkSync(path) : undefined;
 }
 
-function trialSpec(directory: string, seccomp: Seccomp | 'unconfined', status: string): ContainerSpec {
+function trialSpec(
+  name: string,
+  directory: string,
+  seccomp: Seccomp | 'unconfined',
+  status: string,
+): ContainerSpec {
   const bounding = /^CapBnd:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0';
   const bound = programDirectories.filter(name =>
     lstatSync(`/${name}`, { throwIfNoEntry: false })?.isDirectory(),
   );
   return {
-    name: trialName,
+    name,
     directory,
     args: ['/bin/sh', '-c', `exit ${exitCode}`],
     env: ['PATH=/usr/bin:/bin'],

@@ -1,5 +1,5 @@
-import { messageOf, SpawnletError } from '../host/error.ts';
-import type { Host } from '../host/host.ts';
+import { messageOf, SpawnletError } from '../../host/error.ts';
+import type { Host } from '../../host/host.ts';
 
 /** `missing`: containers do not run, or not as they should. `note`: one thing is not there that not everybody needs. */
 export type Verdict = 'ok' | 'missing' | 'note';
