@@ -108,7 +108,7 @@ function directories({ directory: at, volumes, layers }: ContainerSpec, image: I
   return [
     directory(stateDirectory, 0o700),
     directory(appsDirectory, 0o700),
-    directory(at, 0o700),
+    { do: 'make-directory', path: at, mode: 0o700, owns: 'everything' },
     directory(`${at}/rootfs`, 0o755),
     directory(`${at}/upper`, image.rootMode),
     directory(`${at}/work`, 0o700),
@@ -154,7 +154,7 @@ function gateSteps({ request, gate, attached }: RunPlan): AppStep[] {
   const fifo = (path: string): AppStep => ({ do: 'make-fifo', path, mode: 0o600 });
   const streams = attached ? engines[request.engine].fifos(request.stdin) : [];
   return [
-    directory(runDirectoryOf(request.name), 0o700),
+    { do: 'make-directory', path: runDirectoryOf(request.name), mode: 0o700, owns: 'everything' },
     ...streams.map(name => fifo(`${runDirectoryOf(request.name)}/${name}`)),
     fifo(gateOf(request.name)),
   ];

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { messageOf } from './error.ts';
+import { messageOf, SpawnletError } from './error.ts';
 import type { Files } from './files.ts';
-import type { Holder, Locks } from './lock.ts';
+import type { Locks } from './lock.ts';
+import type { Holder } from './process.ts';
 import type { Executor, Executors, Json, Step } from './step.ts';
 
 /** What a command wants to change, in order. */
@@ -14,15 +15,27 @@ export interface Plan<S extends Step> {
   readonly steps: readonly S[];
 }
 
-/** Where a plan is when a test stops it: before or after the effect of step `index`. */
-export type Border = (index: number, side: 'before' | 'after') => void | Promise<void>;
+export interface Watchers {
+  /** Where a test stops a plan: before step `index` is journalled, before its effect, or after it. */
+  border?(index: number, side: 'before' | 'journalled' | 'after'): void | Promise<void>;
+  /** What a killed command had begun has been undone or finished. */
+  recovered?(title: string): void;
+  /**
+   * It could not be: the journal stays, the next command tries again, and until then nothing that it is about can be
+   * changed. Without this, the error is thrown.
+   */
+  unrecovered?(error: SpawnletError): void;
+}
 
 export interface Applier<S extends Step> {
   /** The steps that would change something now, in order. An empty list is what idempotence looks like. */
   pending(plan: Plan<S>): Promise<S[]>;
   /** What {@link apply} would do, as text for people. */
   dryRun(plan: Plan<S>): Promise<string>;
-  /** Does what is not done yet. If a step fails, a plan that can be undone is, and the step's error is thrown. */
+  /**
+   * Does what is not done yet, after {@link recover}. If a step fails its error is thrown, after a plan that can be
+   * undone is. One that is to be finished stays journalled once it has got past its first step.
+   */
   apply(plan: Plan<S>, signal: AbortSignal): Promise<void>;
   /** Undoes or finishes what killed commands had begun. Gives their titles. */
   recover(signal: AbortSignal): Promise<string[]>;
@@ -33,9 +46,21 @@ interface Head<S extends Step> extends Plan<S> {
   readonly holder: Holder;
 }
 
+/** A step that is about to run. */
 interface Entry {
   readonly step: number;
   readonly prior: Json;
+}
+
+/** The holder lives, and has given the plan up: whoever comes next is to recover it. */
+interface GivenUp {
+  readonly givenUp: true;
+}
+
+interface Journal<S extends Step> {
+  readonly head: Head<S>;
+  readonly entries: readonly Entry[];
+  readonly open: boolean;
 }
 
 /**
@@ -51,10 +76,20 @@ export function makeApplier<S extends Step>(
   files: Files,
   locks: Locks,
   journals: string,
-  border: Border = () => undefined,
+  watchers: Watchers = {},
 ): Applier<S> {
-  // A union's executor fits the step that its key names; TypeScript cannot follow that through an index.
-  const executorOf = (step: S) => executors[step.do as S['do']] as unknown as Executor<S>;
+  /** What plans that could not be recovered had begun with: targets of their steps, and the errors. */
+  let unfinished = new Map<string, SpawnletError>();
+
+  function executorOf(step: S): Executor<S> {
+    const found: unknown = executors[step.do as S['do']];
+    if (!found)
+      throw new SpawnletError('ERR_JOURNAL', `this spawnlet does not know the step '${step.do}'`, {
+        hint: 'use the version of spawnlet that began it',
+      });
+    // A union's executor fits the step that its key names; TypeScript cannot follow that through an index.
+    return found as Executor<S>;
+  }
 
   async function undo(plan: Plan<S>, entries: readonly Entry[]): Promise<void> {
     for (const entry of entries.toReversed()) {
@@ -63,44 +98,138 @@ export function makeApplier<S extends Step>(
     }
   }
 
-  async function run(plan: Plan<S>, journal: string, signal: AbortSignal, entries: Entry[]): Promise<void> {
+  /** Runs what is not done yet; `begin` makes the journal before the first step, `entries` gets every one. */
+  async function run(
+    plan: Plan<S>,
+    journal: string,
+    entries: Entry[],
+    begin: () => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
     for (const [index, step] of plan.steps.entries()) {
       signal.throwIfAborted();
       const executor = executorOf(step);
       if (await executor.satisfied(step)) continue;
-      await border(index, 'before');
+      await watchers.border?.(index, 'before');
       const entry: Entry = { step: index, prior: (await executor.prior?.(step)) ?? null };
-      if (entries.length === 0) {
-        const head: Head<S> = { version: 1, holder: locks.self, ...plan };
-        await files.makeDirectory(journals, 0o700);
-        await files.write(journal, `${JSON.stringify(head)}\n`, 0o600);
-      }
+      if (entries.length === 0) await begin();
       await files.append(journal, `${JSON.stringify(entry)}\n`, 0o600);
       entries.push(entry);
+      await watchers.border?.(index, 'journalled');
       await executor.apply(step, signal);
-      await border(index, 'after');
+      await watchers.border?.(index, 'after');
     }
   }
 
-  async function recoverOne(journal: string, signal: AbortSignal): Promise<string | undefined> {
-    const lines = ((await files.read(journal)) ?? '').split('\n');
-    const head = parse<Head<S>>(lines[0]);
-    if (!head) {
-      // Written by rename, so a file without a head is not ours to act on.
-      await files.remove(journal);
-      return undefined;
+  /** Undefined if there is none, or none that this version can read. */
+  async function read(path: string): Promise<Journal<S> | undefined> {
+    const [first, ...rest] = ((await files.read(path)) ?? '').split('\n');
+    const head = parse<Head<S>>(first);
+    if (head?.version !== 1) return undefined;
+    const lines = rest.flatMap(line => parse<Entry | GivenUp>(line) ?? []);
+    return {
+      head,
+      entries: lines.filter(line => 'step' in line),
+      open: locks.isAlive(head.holder) && !lines.some(line => 'givenUp' in line),
+    };
+  }
+
+  async function recoverOne(path: string, signal: AbortSignal): Promise<string | undefined> {
+    const seen = await read(path);
+    if (!seen || seen.open) return undefined;
+    await using _lock = await locks.wait(`journal-${path.slice(path.lastIndexOf('/') + 1)}`, signal);
+    const found = await read(path);
+    if (!found || found.open) return undefined;
+    const { head, entries } = found;
+    try {
+      // Ends a line that a kill cut short.
+      await files.append(path, '\n', 0o600);
+      for (const { step: index } of entries) {
+        const step = head.steps[index];
+        if (step) await executorOf(step).clean?.(step, signal);
+      }
+      if (head.ifInterrupted === 'undo') await undo(head, entries);
+      else await run(head, path, [...entries], async () => undefined, signal);
+    } catch (cause) {
+      signal.throwIfAborted();
+      throw blocked(head, entries, path, cause);
     }
-    if (locks.isAlive(head.holder)) return undefined;
-    await using _lock = await locks.wait(`journal-${journal.slice(journal.lastIndexOf('/') + 1)}`, signal);
-    if ((await files.look(journal)) === undefined) return undefined;
-    const entries = lines.slice(1).flatMap(line => parse<Entry>(line) ?? []);
-    if (head.ifInterrupted === 'undo') await undo(head, entries);
-    else await run(head, journal, signal, [...entries, { step: -1, prior: null }]);
-    await files.remove(journal);
+    await files.remove(path);
     return head.title;
   }
 
+  function blocked(plan: Plan<S>, entries: readonly Entry[], path: string, cause: unknown): SpawnletError {
+    const what = plan.ifInterrupted === 'undo' ? 'taken back' : 'finished';
+    const hint = cause instanceof SpawnletError && cause.hint ? `${cause.hint}; then ` : '';
+    const error = new SpawnletError(
+      'ERR_UNFINISHED',
+      `'${plan.title}' was cut off and could not be ${what}: ${messageOf(cause)}`,
+      {
+        cause,
+        hint: `${hint}any spawnlet command tries again (its steps are in ${path})`,
+      },
+    );
+    for (const { step: index } of entries) {
+      const step = plan.steps[index];
+      const target = step && targetOf(step);
+      if (target !== undefined) unfinished.set(target, error);
+    }
+    return error;
+  }
+
+  /** A step of an unfinished plan would later be undone or done on top of what a new plan makes of the same thing. */
+  function refuseUnfinished(plan: Plan<S>): void {
+    if (unfinished.size === 0) return;
+    for (const step of plan.steps) {
+      const error = unfinished.get(targetOf(step) ?? '');
+      if (error) throw error;
+    }
+  }
+
+  /** What stays of a plan that has failed: nothing, or a journal for the next command. */
+  async function giveUp(plan: Plan<S>, entries: Entry[], journal: string, error: unknown): Promise<unknown> {
+    const keep = () =>
+      files.append(journal, `${JSON.stringify({ givenUp: true } satisfies GivenUp)}\n`, 0o600);
+    if (plan.ifInterrupted === 'finish' && entries.length > 1) {
+      await keep();
+      return error;
+    }
+    try {
+      if (plan.ifInterrupted === 'undo') await undo(plan, entries);
+    } catch (cause) {
+      await keep();
+      return new SpawnletError(
+        'ERR_UNFINISHED',
+        `${messageOf(error)}; and taking it back failed: ${messageOf(cause)}`,
+        { cause: error, hint: `any spawnlet command tries again (the steps are in ${journal})` },
+      );
+    }
+    await files.remove(journal);
+    return error;
+  }
+
+  async function recover(signal: AbortSignal): Promise<string[]> {
+    const titles: string[] = [];
+    unfinished = new Map();
+    await files.sweep(journals);
+    await locks.sweep();
+    for (const name of await files.list(journals)) {
+      if (!name.endsWith('.jsonl')) continue;
+      try {
+        const title = await recoverOne(join(journals, name), signal);
+        if (title === undefined) continue;
+        titles.push(title);
+        watchers.recovered?.(title);
+      } catch (error) {
+        if (!watchers.unrecovered || !(error instanceof SpawnletError)) throw error;
+        watchers.unrecovered(error);
+      }
+    }
+    return titles;
+  }
+
   return {
+    recover,
     async pending(plan) {
       const open = await Promise.all(plan.steps.map(async step => !(await executorOf(step).satisfied(step))));
       return plan.steps.filter((_step, index) => open[index]);
@@ -114,35 +243,32 @@ export function makeApplier<S extends Step>(
       return rows.length === 0 ? 'nothing to do\n' : `${rows.join('\n')}\n`;
     },
     async apply(plan, signal) {
+      // A command may have been killed since this one began; what it left would be undone on top of what is made here.
+      await recover(signal);
+      refuseUnfinished(plan);
       const journal = join(journals, `${locks.self.pid}-${randomBytes(4).toString('hex')}.jsonl`);
       const entries: Entry[] = [];
+      const begin = async () => {
+        const head: Head<S> = { version: 1, holder: locks.self, ...plan };
+        await files.makeDirectory(journals, 0o700);
+        await files.write(journal, `${JSON.stringify(head)}\n`, 0o600);
+      };
       try {
-        await run(plan, journal, signal, entries);
+        await run(plan, journal, entries, begin, signal);
       } catch (error) {
-        if (plan.ifInterrupted === 'undo') {
-          try {
-            await undo(plan, entries);
-          } catch (undoing) {
-            throw new Error(`${messageOf(error)}; and taking it back failed: ${messageOf(undoing)}`, {
-              cause: error,
-            });
-          }
-        }
-        if (entries.length > 0) await files.remove(journal);
-        throw error;
+        throw entries.length === 0 ? error : await giveUp(plan, entries, journal, error);
       }
       if (entries.length > 0) await files.remove(journal);
     },
-    async recover(signal) {
-      const titles: string[] = [];
-      for (const name of await files.list(journals)) {
-        if (!name.endsWith('.jsonl')) continue;
-        const title = await recoverOne(join(journals, name), signal);
-        if (title !== undefined) titles.push(title);
-      }
-      return titles;
-    },
   };
+}
+
+/** What a step is about, if one thing: a path or a name. Directories are shared by many plans, unless one owns them. */
+function targetOf(step: Step): string | undefined {
+  const { path, name, owns } = step as Step & Readonly<Partial<Record<'path' | 'name' | 'owns', unknown>>>;
+  if (step.do === 'make-directory' && owns === undefined) return undefined;
+  const target = path ?? name;
+  return typeof target === 'string' ? target : undefined;
 }
 
 /** A line that a kill cut short is no line. */

@@ -63,6 +63,7 @@ export const systemChildren: Children = {
       options.signal?.throwIfAborted();
       return { code, stdout, stderr: stderr.toString() };
     } catch (error) {
+      options.signal?.throwIfAborted();
       if (isErrno(error, 'ENOENT')) throw programMissing(program, error);
       throw error;
     }

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import {
   chmod,
   lstat,
@@ -7,12 +6,16 @@ import {
   readdir,
   readFile,
   readlink,
+  realpath,
   rename,
   rm,
+  rmdir,
+  stat,
   symlink,
 } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { isErrno } from './error.ts';
+import { basename, dirname, join, resolve } from 'node:path';
+import { isErrno, SpawnletError } from './error.ts';
+import { isLeftOver, temporaryName } from './process.ts';
 
 export type Entry =
   | { readonly kind: 'file'; readonly mode: number; readonly size: number }
@@ -32,13 +35,20 @@ export interface Files {
   write(path: string, content: string | Uint8Array, mode: number): Promise<void>;
   /** Adds to the end in one write; makes the file. */
   append(path: string, content: string, mode: number): Promise<void>;
-  /** Makes the directory and those above it; sets the mode of a new one only. */
+  /** Makes the directory and those above it; sets the mode of a new one only. Something else there is `EEXIST`. */
   makeDirectory(path: string, mode: number): Promise<void>;
   setMode(path: string, mode: number): Promise<void>;
   link(path: string, target: string): Promise<void>;
   move(from: string, to: string): Promise<void>;
-  /** Removes a file, a link or a whole tree; nothing there is fine. Links are not followed. */
+  /**
+   * Removes a file, a link or a whole tree; nothing there is fine. Links are not followed, and mounts are not entered:
+   * throws `ERR_MOUNTED` if something is mounted there or below, before anything is removed.
+   */
   remove(path: string): Promise<void>;
+  /** Removes a directory if it is empty; one that is not, or that is not there, is fine. */
+  removeEmpty(path: string): Promise<void>;
+  /** Removes what writers that were killed have left in a directory: new contents not yet in place. */
+  sweep(directory: string): Promise<void>;
 }
 
 export const systemFiles: Files = {
@@ -72,7 +82,7 @@ export const systemFiles: Files = {
     }
   },
   async write(path, content, mode) {
-    const temporary = `${path}.${process.pid}.${randomBytes(4).toString('hex')}~`;
+    const temporary = join(dirname(path), temporaryName());
     try {
       const file = await open(temporary, 'wx', mode);
       try {
@@ -99,7 +109,7 @@ export const systemFiles: Files = {
     try {
       await mkdir(path, { mode });
     } catch (error) {
-      if (isErrno(error, 'EEXIST')) return;
+      if (isErrno(error, 'EEXIST') && (await stat(path).catch(() => undefined))?.isDirectory()) return;
       if (!isErrno(error, 'ENOENT')) throw error;
       await systemFiles.makeDirectory(dirname(path), 0o755);
       return systemFiles.makeDirectory(path, mode);
@@ -108,41 +118,94 @@ export const systemFiles: Files = {
   },
   setMode: (path, mode) => chmod(path, mode),
   async link(path, target) {
-    const temporary = `${path}.${process.pid}.${randomBytes(4).toString('hex')}~`;
+    const temporary = join(dirname(path), temporaryName());
     await symlink(target, temporary);
-    await rename(temporary, path);
+    try {
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
   },
   move: (from, to) => rename(from, to),
-  remove: path => rm(path, { recursive: true, force: true }),
+  async remove(path) {
+    const entry = await systemFiles.look(path);
+    if (entry === undefined) return;
+    if (entry.kind === 'directory') await refuseMounts(path);
+    await rm(path, { recursive: true, force: true });
+  },
+  async removeEmpty(path) {
+    try {
+      await rmdir(path);
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT', 'ENOTDIR', 'ENOTEMPTY', 'EBUSY')) throw error;
+    }
+  },
+  async sweep(directory) {
+    for (const name of await systemFiles.list(directory))
+      if (isLeftOver(name)) await rm(join(directory, name), { force: true });
+  },
 };
 
-/** A file system in memory, for tests of plans. */
+/** A tree is removed with its contents; those of a file system that somebody mounted into it are not its. */
+async function refuseMounts(path: string): Promise<void> {
+  const real = join(await realpath(dirname(path)), basename(path));
+  for (const line of (await readFile('/proc/self/mountinfo', 'utf8')).split('\n')) {
+    // proc_pid_mountinfo(5): the fifth field is the mount point, with blanks and backslashes in octal.
+    const point = line
+      .split(' ')[4]
+      ?.replaceAll(/\\(\d{3})/g, (_whole, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
+    if (point !== real && !point?.startsWith(`${real}/`)) continue;
+    throw new SpawnletError('ERR_MOUNTED', `${path} is not removed: something is mounted at ${point}`, {
+      hint: `umount '${point}'`,
+    });
+  }
+}
+
+type FakeEntry =
+  | { readonly kind: 'directory'; mode: number }
+  | { readonly kind: 'file'; mode: number; readonly content: string }
+  | { readonly kind: 'link'; mode: number; readonly target: string }
+  | { readonly kind: 'other'; mode: number };
+
+const errno = (code: string, path: string) => Object.assign(new Error(`${code}: ${path}`), { code });
+
+/** A file system in memory, for tests of plans. Links are not followed, but for a last one that is read. */
 export class FakeFiles implements Files {
-  readonly #entries = new Map<string, { mode: number; content?: string; target?: string }>([
-    ['/', { mode: 0o755 }],
-  ]);
+  readonly #entries = new Map<string, FakeEntry>([['/', { kind: 'directory', mode: 0o755 }]]);
 
   /** Paths and contents, directories ending in a slash: what a test compares. */
   tree(): Record<string, string> {
     const rows = [...this.#entries].filter(([path]) => path !== '/').sort(([a], [b]) => (a < b ? -1 : 1));
     return Object.fromEntries(
       rows.map(([path, entry]) => {
-        if (entry.target !== undefined) return [path, `-> ${entry.target}`];
-        return entry.content === undefined ? [`${path}/`, ''] : [path, entry.content];
+        if (entry.kind === 'link') return [path, `-> ${entry.target}`];
+        if (entry.kind === 'other') return [path, '(special)'];
+        return entry.kind === 'file' ? [path, entry.content] : [`${path}/`, ''];
       }),
     );
+  }
+
+  /** A FIFO, socket or device: what a fake child makes. */
+  makeSpecial(path: string, mode: number): void {
+    this.#needParent(path);
+    this.#entries.set(path, { kind: 'other', mode });
   }
 
   async look(path: string): Promise<Entry | undefined> {
     const entry = this.#entries.get(path);
     if (!entry) return undefined;
-    if (entry.target !== undefined) return { kind: 'link', target: entry.target };
-    if (entry.content === undefined) return { kind: 'directory', mode: entry.mode };
-    return { kind: 'file', mode: entry.mode, size: Buffer.byteLength(entry.content) };
+    if (entry.kind === 'link') return { kind: 'link', target: entry.target };
+    if (entry.kind === 'file')
+      return { kind: 'file', mode: entry.mode, size: Buffer.byteLength(entry.content) };
+    return { kind: entry.kind, mode: entry.mode };
   }
 
   async read(path: string): Promise<string | undefined> {
-    return this.#entries.get(path)?.content;
+    const entry = this.#entries.get(path);
+    if (entry?.kind === 'link') return this.read(resolve(dirname(path), entry.target));
+    if (entry?.kind === 'directory') throw errno('EISDIR', path);
+    return entry?.kind === 'file' ? entry.content : undefined;
   }
 
   async list(path: string): Promise<string[]> {
@@ -158,33 +221,41 @@ export class FakeFiles implements Files {
 
   async write(path: string, content: string | Uint8Array, mode: number): Promise<void> {
     this.#needParent(path);
-    this.#entries.set(path, { mode, content: Buffer.from(content).toString('latin1') });
-    if (typeof content === 'string') this.#entries.set(path, { mode, content });
+    if (this.#entries.get(path)?.kind === 'directory') throw errno('EISDIR', path);
+    this.#entries.set(path, { kind: 'file', mode, content: Buffer.from(content).toString() });
   }
 
   async append(path: string, content: string, mode: number): Promise<void> {
     this.#needParent(path);
     const before = this.#entries.get(path);
-    this.#entries.set(path, { mode: before?.mode ?? mode, content: (before?.content ?? '') + content });
+    if (before?.kind === 'directory') throw errno('EISDIR', path);
+    const text = before?.kind === 'file' ? before.content : '';
+    this.#entries.set(path, { kind: 'file', mode: before?.mode ?? mode, content: text + content });
   }
 
   async makeDirectory(path: string, mode: number): Promise<void> {
-    if (this.#entries.has(path)) return;
+    const there = this.#entries.get(path);
+    if (there?.kind === 'directory') return;
+    if (there) throw errno('EEXIST', path);
     await this.makeDirectory(dirname(path), 0o755);
-    this.#entries.set(path, { mode });
+    this.#entries.set(path, { kind: 'directory', mode });
   }
 
   async setMode(path: string, mode: number): Promise<void> {
     const entry = this.#entries.get(path);
-    if (entry) entry.mode = mode;
+    if (!entry) throw errno('ENOENT', path);
+    entry.mode = mode;
   }
 
   async link(path: string, target: string): Promise<void> {
     this.#needParent(path);
-    this.#entries.set(path, { mode: 0o777, target });
+    if (this.#entries.get(path)?.kind === 'directory') throw errno('EISDIR', path);
+    this.#entries.set(path, { kind: 'link', mode: 0o777, target });
   }
 
   async move(from: string, to: string): Promise<void> {
+    if (!this.#entries.has(from)) throw errno('ENOENT', from);
+    this.#needParent(to);
     for (const [path, entry] of this.#entries) {
       if (path !== from && !path.startsWith(`${from}/`)) continue;
       this.#entries.delete(path);
@@ -197,8 +268,15 @@ export class FakeFiles implements Files {
       if (key === path || key.startsWith(`${path}/`)) this.#entries.delete(key);
   }
 
+  async removeEmpty(path: string): Promise<void> {
+    const empty = (await this.list(path)).length === 0;
+    if (empty && this.#entries.get(path)?.kind === 'directory') this.#entries.delete(path);
+  }
+
+  async sweep(): Promise<void> {}
+
   #needParent(path: string): void {
-    if (!this.#entries.has(dirname(path)))
-      throw Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' });
+    const parent = this.#entries.get(dirname(path));
+    if (parent?.kind !== 'directory') throw errno(parent ? 'ENOTDIR' : 'ENOENT', path);
   }
 }

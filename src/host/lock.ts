@@ -1,18 +1,9 @@
-import { randomBytes } from 'node:crypto';
-import { readFileSync, watch } from 'node:fs';
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { watch } from 'node:fs';
+import { link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Clock } from './clock.ts';
 import { isErrno, SpawnletError } from './error.ts';
-
-/** Who holds a lock or wrote a journal: enough to tell whether that very process still runs. */
-export interface Holder {
-  readonly pid: number;
-  /** Field 22 of /proc/PID/stat, ticks since boot: tells a process from a later one with its number. */
-  readonly start: string;
-  readonly boot: string;
-  readonly command: string;
-}
+import { type Holder, holderHere, isAlive, isLeftOver, temporaryName } from './process.ts';
 
 /** A lock that is held until disposed of, or until its holder's process ends, however it ends. */
 export interface Lock extends AsyncDisposable {}
@@ -25,21 +16,21 @@ export interface Locks {
   take(name: string): Promise<Lock>;
   /** Takes the lock as soon as it is free. */
   wait(name: string, signal: AbortSignal): Promise<Lock>;
+  /** Removes the files of locks whose holders are gone. */
+  sweep(): Promise<void>;
 }
-
-function startOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  } catch {
-    return undefined;
-  }
-}
-
-const bootId = () => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
 
 /** How often a waiter looks whether the holder was killed; a release is told by inotify at once. */
 const holderCheck = 500;
+
+/** Milliseconds between two looks at a lock that is being taken from a dead holder, and how often to look. */
+const graveCheck = 2;
+const graveChecks = 500;
+
+export const busy = (name: string, holder: Holder): SpawnletError =>
+  new SpawnletError('ERR_BUSY', `${name} is in use by '${holder.command}' (process ${holder.pid})`, {
+    hint: 'wait for it to end, or end it',
+  });
 
 /**
  * Locks as files in a directory of this boot.
@@ -49,8 +40,7 @@ const holderCheck = 500;
  * can replace the file, looks again, and renames its own file over it. The second lock is taken in the same way.
  */
 export function fileLocks(directory: string, command: string, clock: Clock): Locks {
-  const self: Holder = { pid: process.pid, start: startOf(process.pid) ?? '', boot: bootId(), command };
-  const isAlive = (holder: Holder) => holder.boot === self.boot && startOf(holder.pid) === holder.start;
+  const self = holderHere(command);
   const pathOf = (name: string) => join(directory, `${name.replaceAll(/[^\w.@-]/g, '_')}.lock`);
 
   async function holderOf(path: string): Promise<Holder | undefined> {
@@ -64,7 +54,7 @@ export function fileLocks(directory: string, command: string, clock: Clock): Loc
 
   /** Undefined if this process now holds `path`, else who does. */
   async function attempt(path: string): Promise<Holder | undefined> {
-    const mine = `${path}.${self.pid}.${randomBytes(4).toString('hex')}~`;
+    const mine = join(directory, temporaryName());
     try {
       await writeFile(mine, JSON.stringify(self), { mode: 0o600 });
     } catch (error) {
@@ -73,7 +63,7 @@ export function fileLocks(directory: string, command: string, clock: Clock): Loc
       await writeFile(mine, JSON.stringify(self), { mode: 0o600 });
     }
     try {
-      for (;;) {
+      for (let checks = 0; ; ) {
         try {
           await link(mine, path);
           return undefined;
@@ -85,7 +75,12 @@ export function fileLocks(directory: string, command: string, clock: Clock): Loc
         if (isAlive(holder)) return holder;
         const grave = `${path}.${holder.pid}-${holder.start}`;
         const digger = await attempt(grave);
-        if (digger) return digger;
+        if (digger) {
+          // Who digs may want the lock or only sweep; it takes no longer than a few calls.
+          if (++checks > graveChecks) return digger;
+          await clock.sleep(graveCheck);
+          continue;
+        }
         try {
           const now = await holderOf(path);
           if (now?.pid !== holder.pid || now.start !== holder.start) continue;
@@ -109,13 +104,7 @@ export function fileLocks(directory: string, command: string, clock: Clock): Loc
       const path = pathOf(name);
       const holder = await attempt(path);
       if (!holder) return held(path);
-      throw new SpawnletError(
-        'ERR_BUSY',
-        `${name} is in use by '${holder.command}' (process ${holder.pid})`,
-        {
-          hint: 'wait for it to end, or end it',
-        },
-      );
+      throw busy(name, holder);
     },
     async wait(name, signal) {
       const path = pathOf(name);
@@ -134,5 +123,83 @@ export function fileLocks(directory: string, command: string, clock: Clock): Loc
         }
       }
     },
+    async sweep() {
+      const names = await readdir(directory).catch(() => []);
+      for (const name of names) {
+        const path = join(directory, name);
+        if (name.endsWith('~')) {
+          if (isLeftOver(name)) await rm(path, { force: true });
+          continue;
+        }
+        const holder = await holderOf(path);
+        if (holder && !isAlive(holder) && !(await attempt(path))) await rm(path, { force: true });
+      }
+    },
   };
+}
+
+/** Locks of a test, in memory: {@link FakeLocks.next} is another process that sees the same ones. */
+export class FakeLocks implements Locks {
+  readonly self: Holder;
+  readonly #held: Map<string, { holder: Holder; freed: PromiseWithResolvers<void> }>;
+  readonly #dead: Set<number>;
+
+  constructor(command = 'a test', others?: FakeLocks) {
+    this.#held = others ? others.#held : new Map();
+    this.#dead = others ? others.#dead : new Set();
+    const pid = others ? others.self.pid + 1 : 1;
+    this.self = { pid, start: '1', boot: 'fake', command };
+  }
+
+  /** What a process with the next number has. */
+  next(command: string): FakeLocks {
+    return new FakeLocks(command, this);
+  }
+
+  /** The process of these locks is gone: what it held is free. */
+  die(): void {
+    this.#dead.add(this.self.pid);
+    for (const [name, { holder, freed }] of this.#held) {
+      if (holder.pid !== this.self.pid) continue;
+      this.#held.delete(name);
+      freed.resolve();
+    }
+  }
+
+  /** Names of the locks that are held. */
+  held(): string[] {
+    return [...this.#held.keys()].sort();
+  }
+
+  isAlive(holder: Holder): boolean {
+    return !this.#dead.has(holder.pid);
+  }
+
+  async take(name: string): Promise<Lock> {
+    const other = this.#held.get(name);
+    if (other) throw busy(name, other.holder);
+    const freed = Promise.withResolvers<void>();
+    this.#held.set(name, { holder: this.self, freed });
+    return {
+      [Symbol.asyncDispose]: async () => {
+        if (this.#held.get(name)?.freed === freed) this.#held.delete(name);
+        freed.resolve();
+      },
+    };
+  }
+
+  async wait(name: string, signal: AbortSignal): Promise<Lock> {
+    const aborted = new Promise<never>((_resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    });
+    aborted.catch(() => undefined);
+    for (let other = this.#held.get(name); other; other = this.#held.get(name)) {
+      signal.throwIfAborted();
+      await Promise.race([other.freed.promise, aborted]);
+    }
+    signal.throwIfAborted();
+    return this.take(name);
+  }
+
+  async sweep(): Promise<void> {}
 }

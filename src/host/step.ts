@@ -1,4 +1,6 @@
+import { dirname } from 'node:path';
 import { type Children, check } from './child.ts';
+import { SpawnletError } from './error.ts';
 import type { Files } from './files.ts';
 
 /** One change to the host, as a value that can be printed, journalled and undone. Closed unions are made of these. */
@@ -10,7 +12,13 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 
 /** The steps that need nothing but files. */
 export type HostStep =
-  | { readonly do: 'make-directory'; readonly path: string; readonly mode: number }
+  | {
+      readonly do: 'make-directory';
+      readonly path: string;
+      readonly mode: number;
+      /** `everything`: all that comes to lie in it is the plan's, and goes with it; else it goes only if it is empty. */
+      readonly owns?: 'everything';
+    }
   | {
       readonly do: 'write-file';
       readonly path: string;
@@ -37,6 +45,8 @@ export interface Executor<S extends Step> {
   apply(step: S, signal: AbortSignal): Promise<void>;
   /** Puts back what was; must be right also if `apply` was cut off anywhere, and if it runs twice. */
   undo?(step: S, prior: Json): Promise<void>;
+  /** Removes what an `apply` that was killed has left beside its effect. Called before the plan is undone or finished. */
+  clean?(step: S, signal: AbortSignal): Promise<void>;
 }
 
 /** One executor for each kind of a closed union: a kind that is missing does not compile. */
@@ -44,14 +54,40 @@ export type Executors<S extends Step> = { readonly [K in S['do']]: Executor<Extr
 
 const octal = (mode: number) => mode.toString(8).padStart(4, '0');
 
+/** What a file was before it was written; null if nothing was there. */
+type PriorFile = null | { readonly content: string; readonly mode: number } | { readonly target: string };
+
+const inTheWay = (path: string, what: string) =>
+  new SpawnletError('ERR_IN_THE_WAY', `${path} is there already, and is no ${what}`, {
+    hint: `move it away: mv '${path}' '${path}.old'`,
+  });
+
 /** Executors of {@link HostStep}. */
 export function hostExecutors(files: Files, children: Children): Executors<HostStep> {
+  const restore = async (path: string, prior: PriorFile) => {
+    if (prior === null) await files.remove(path);
+    else if ('target' in prior) await files.link(path, prior.target);
+    else await files.write(path, prior.content, prior.mode);
+  };
+  const priorFile = async (path: string, what: string): Promise<PriorFile> => {
+    const entry = await files.look(path);
+    if (entry === undefined) return null;
+    if (entry.kind === 'link') return { target: entry.target };
+    if (entry.kind !== 'file') throw inTheWay(path, what);
+    return { content: (await files.read(path)) ?? '', mode: entry.mode };
+  };
+  /** For what cannot replace anything. */
+  const priorNothing = async (path: string, what: string): Promise<null> => {
+    if ((await files.look(path)) !== undefined) throw inTheWay(path, what);
+    return null;
+  };
   return {
     'make-directory': {
       describe: step => `make directory ${step.path} (${octal(step.mode)})`,
       satisfied: async step => (await files.look(step.path))?.kind === 'directory',
+      prior: step => priorNothing(step.path, 'directory'),
       apply: step => files.makeDirectory(step.path, step.mode),
-      undo: step => files.remove(step.path),
+      undo: step => (step.owns ? files.remove(step.path) : files.removeEmpty(step.path)),
     },
     'write-file': {
       describe: step => `write ${step.path} (${octal(step.mode)})`,
@@ -62,12 +98,10 @@ export function hostExecutors(files: Files, children: Children): Executors<HostS
           entry?.kind === 'file' && entry.mode === step.mode && (await files.read(step.path)) === step.content
         );
       },
-      prior: async step => (await files.read(step.path)) ?? null,
+      prior: step => priorFile(step.path, 'file'),
       apply: step => files.write(step.path, step.content, step.mode),
-      undo: async (step, prior) => {
-        if (typeof prior === 'string') await files.write(step.path, prior, step.mode);
-        else await files.remove(step.path);
-      },
+      clean: step => files.sweep(dirname(step.path)),
+      undo: (step, prior) => restore(step.path, prior as PriorFile),
     },
     'make-link': {
       describe: step => `link ${step.path} -> ${step.target}`,
@@ -75,12 +109,15 @@ export function hostExecutors(files: Files, children: Children): Executors<HostS
         const entry = await files.look(step.path);
         return entry?.kind === 'link' && entry.target === step.target;
       },
+      prior: step => priorFile(step.path, 'link'),
       apply: step => files.link(step.path, step.target),
-      undo: step => files.remove(step.path),
+      clean: step => files.sweep(dirname(step.path)),
+      undo: (step, prior) => restore(step.path, prior as PriorFile),
     },
     'make-fifo': {
       describe: step => `make fifo ${step.path} (${octal(step.mode)})`,
       satisfied: async step => (await files.look(step.path))?.kind === 'other',
+      prior: step => priorNothing(step.path, 'fifo'),
       apply: async step => {
         await check(children, ['mkfifo', `--mode=${octal(step.mode)}`, step.path]);
       },

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Holder } from '../host/lock.ts';
+import type { Holder } from '../host/process.ts';
 
 /** A name for what only this process needs: it says who that is, so that others can tell when it is left over. */
 export function temporaryName({ pid, start, boot }: Holder): string {

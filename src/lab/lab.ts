@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import type { Applier } from '../host/apply.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
-import type { Holder } from '../host/lock.ts';
+import type { Holder } from '../host/process.ts';
 import { type Hierarchy, parseHierarchies } from './cgroup.ts';
 import { freeAddress, readNetworks } from './network.ts';
 import { downPlan, type LabStep, treePlan, upPlan } from './plan.ts';

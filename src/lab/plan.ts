@@ -69,7 +69,7 @@ export function upPlan(record: LabRecord, around: Surroundings): Plan<LabStep> {
   const directory = (path: string, mode: number): LabStep => ({ do: 'make-directory', path, mode });
   const resolvConf = spec.egress === 'nat' ? around.resolvConf : `nameserver ${gateway}\n`;
   const steps: LabStep[] = [
-    directory(places.directory, 0o700),
+    { do: 'make-directory', path: places.directory, mode: 0o700, owns: 'everything' },
     {
       do: 'write-file',
       path: places.record,

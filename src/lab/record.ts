@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Files } from '../host/files.ts';
-import type { Holder } from '../host/lock.ts';
+import type { Holder } from '../host/process.ts';
 import { labDirectory } from '../names.ts';
 import type { LabSpec } from './spec.ts';
 

@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import { check } from '../host/child.ts';
 import type { Host } from '../host/host.ts';
-import type { Holder } from '../host/lock.ts';
+import type { Holder } from '../host/process.ts';
 import { type Executors, hostExecutors } from '../host/step.ts';
 import { cgroupName, endCgroups, type Hierarchy, killProcesses, makeCgroupsExecutor } from './cgroup.ts';
 import { egressExecutors } from './egress.ts';

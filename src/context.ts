@@ -1,0 +1,142 @@
+/** What commands work with: one host, and the executors of all rooms in one table. */
+
+import type { AnyStep, Context } from './cli/context.ts';
+import type { Watchers } from './host/apply.ts';
+import type { SpawnletError } from './host/error.ts';
+
+const caught: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+
+/** Loaded once, when first asked for. */
+function once<T>(load: () => Promise<T>): () => Promise<T> {
+  let value: Promise<T> | undefined;
+  return () => (value ??= load());
+}
+
+/** Makes what commands work with, for the command line `argv`; signals abort it. Loads next to nothing by itself. */
+export async function makeContext(
+  argv: readonly string[],
+  watchers: Pick<Watchers, 'border'> = {},
+): Promise<Context & AsyncDisposable> {
+  const [{ realHost }, names] = await Promise.all([import('./host/host.ts'), import('./names.ts')]);
+  const host = realHost(names.lockDirectory, `spawnlet ${argv.slice(0, 2).join(' ')}`);
+  const abort = new AbortController();
+  const { signal } = abort;
+  let onSignal = (name: NodeJS.Signals) => abort.abort(new Interrupted(name));
+  for (const name of caught) process.on(name, () => onSignal(name));
+
+  let opened: import('./systemd/client.ts').SystemdClient | undefined;
+  const systemd = once(async () => {
+    const { SystemdClient } = await import('./systemd/client.ts');
+    opened = await SystemdClient.connect({ signal });
+    return opened;
+  });
+  const store = once(async () => (await import('./image/store.ts')).openStore(names.storeDirectory, host));
+  const listeners: Context['listeners'] = {};
+
+  const openImage = async (reference: string, wanted: AbortSignal) => {
+    const [{ openSource }, { parseReference }] = await Promise.all([
+      import('./image/source-of.ts'),
+      import('./image/reference.ts'),
+    ]);
+    const options = { host, env: process.env, tlsVerify: context.tlsVerify };
+    return openSource(parseReference(reference), options, wanted);
+  };
+
+  const applier = once(async () => {
+    const [
+      { makeApplier },
+      { hostExecutors },
+      { systemdExecutors },
+      { imageExecutors },
+      { allLabExecutors },
+    ] = await Promise.all([
+      import('./host/apply.ts'),
+      import('./host/step.ts'),
+      import('./systemd/executors.ts'),
+      import('./image/executors.ts'),
+      import('./lab/step.ts'),
+    ]);
+    const made = makeApplier<AnyStep>(
+      {
+        ...hostExecutors(host.files, host.children),
+        ...systemdExecutors(systemd),
+        ...imageExecutors({
+          store: await store(),
+          host,
+          open: openImage,
+          inUse: async () => (await context.apps()).inUse(signal),
+          progress: event => listeners.progress?.(event),
+          pulled: image => listeners.pulled?.(image),
+          removed: removed => listeners.removed?.(removed),
+        }),
+        ...allLabExecutors(host),
+      },
+      host.files,
+      host.locks,
+      names.journalDirectory,
+      {
+        ...watchers,
+        recovered: title => void process.stderr.write(`cleaned up after '${title}', which was cut off\n`),
+        unrecovered: tellError,
+      },
+    );
+    await made.recover(signal);
+    return made;
+  });
+
+  const words = [process.execPath, ...process.execArgv, process.argv[1] ?? ''];
+  const context: Context & AsyncDisposable = {
+    host,
+    signal,
+    env: process.env,
+    words,
+    listeners,
+    tlsVerify: true,
+    applier,
+    store,
+    systemd,
+    apps: once(async () => {
+      const [{ Apps }, made] = await Promise.all([import('./app/app.ts'), applier()]);
+      return new Apps({
+        host,
+        applier: made,
+        systemd,
+        words,
+        store,
+        open: openImage,
+        apply: (step, wanted) =>
+          made.apply(
+            {
+              title: `pull ${'reference' in step ? step.reference : ''}`,
+              ifInterrupted: 'undo',
+              steps: [step],
+            },
+            wanted,
+          ),
+      });
+    }),
+    takeSignals(handler) {
+      onSignal = handler;
+    },
+    async [Symbol.asyncDispose]() {
+      await opened?.[Symbol.asyncDispose]();
+    },
+  };
+  return context;
+}
+
+/** The user's SIGINT or SIGTERM: no error to tell, and the exit code that a shell gives it. */
+export class Interrupted extends Error {
+  readonly signal: NodeJS.Signals;
+
+  constructor(signal: NodeJS.Signals) {
+    super(`interrupted by ${signal}`);
+    this.signal = signal;
+  }
+}
+
+/** An error as people see it: what, its code, and what to do. */
+export function tellError(error: SpawnletError): void {
+  const hint = error.hint ? `\n  ${error.hint}` : '';
+  process.stderr.write(`spawnlet: ${error.message} [${error.code}]${hint}\n`);
+}
