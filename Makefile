@@ -2,8 +2,8 @@
 
 ARCH := $(if $(filter aarch64,$(shell uname -m)),arm64,x64)
 NODE := node_modules/node-linux-$(ARCH)/bin/node
-# Tools of node_modules, and with them its Node, for recipes that name it.
-TOOLS := PATH="$(CURDIR)/node_modules/.bin:$$PATH"
+# Tools of node_modules on the Node that lies there, for recipes that name it.
+TOOLS := PATH="$(CURDIR)/node_modules/node-linux-$(ARCH)/bin:$(CURDIR)/node_modules/.bin:$$PATH"
 PREFIX ?= /usr/local
 LIB := $(DESTDIR)$(PREFIX)/lib/spawnlet
 # A part of the tests: make test ROOM=image

