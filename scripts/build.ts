@@ -1,6 +1,9 @@
-/** Bundles `src/main.ts` into `dist/`: a small entry, and a chunk for each thing that is loaded only when needed. */
+/**
+ * Bundles `src/main.ts` into `dist/app.cjs`, one file of which the parts that are loaded only when needed are run only
+ * then, and beside it the entry that has Node keep its compiled code.
+ */
 import { readFileSync } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { build } from 'esbuild';
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
@@ -9,22 +12,22 @@ const old = `${fresh}.old`;
 
 try {
   await build({
-    entryPoints: { spawnlet: 'src/main.ts' },
-    outdir: fresh,
-    outExtension: { '.js': '.mjs' },
+    entryPoints: ['src/main.ts'],
+    outfile: `${fresh}/app.cjs`,
     bundle: true,
-    splitting: true,
     platform: 'node',
-    format: 'esm',
+    format: 'cjs',
     target: 'node24',
     minifySyntax: true,
     minifyWhitespace: true,
     define: { SPAWNLET_VERSION: JSON.stringify(version) },
     external: ['koffi'],
-    // yaml is CommonJS and asks for node's own modules by require().
-    banner: { js: "import{createRequire as $r}from'node:module';const require=$r(import.meta.url);" },
     logLevel: 'warning',
   });
+  await writeFile(
+    `${fresh}/spawnlet.cjs`,
+    "require('node:module').enableCompileCache(__dirname + '/cache');\nrequire('./app.cjs');\n",
+  );
   // A command that runs meanwhile finds the old bundle or the new one, whole.
   await rename('dist', old).catch(() => undefined);
   await rename(fresh, 'dist');

@@ -71,8 +71,9 @@ function tell(error: unknown, debug: boolean): number {
 
 const argv = process.argv.slice(2);
 process.stdout.on('error', (error: unknown) => process.exit(tell(error, false)));
-try {
-  process.exitCode = await main(argv);
-} catch (error) {
-  process.exitCode = tell(error, argv[0] === '--debug');
-}
+main(argv)
+  .catch((error: unknown) => tell(error, argv[0] === '--debug'))
+  .then(code => {
+    process.exitCode = code;
+  })
+  .catch(() => process.exit(125));
