@@ -4,6 +4,8 @@ import type { ContainerSpec } from './container.ts';
 import type { Engine } from './engine.ts';
 import { gateScript, mountScript, recordScript, runDirectoryOf } from './script.ts';
 import { quoted } from './shell.ts';
+import { signalName } from './signal.ts';
+import type { EngineLines } from './unit.ts';
 
 /**
  * The `crun` engine: a unit whose main process is conmon, with the container's bundle run by crun below it.
@@ -75,26 +77,28 @@ const openStreams = (run: string) => `  read -r made < ${run}/pid || :
   chmod 666 /proc/$made/fd/1 /proc/$made/fd/2
 `;
 
+/** Signals that conmon, the unit's main process, passes on to PID 1 of the container: SIGINT, SIGQUIT, SIGTERM. */
+const passedOn = [2, 3, 15];
+
 /**
- * ExecStop= sends the stop signal to PID 1 of the container alone. systemd then signals the main process too; SIGCONT does
- * nothing to conmon, which ends when the container has ended.
+ * How systemd asks the container to end. A signal that conmon does not pass on is sent by crun; systemd then signals
+ * the main process too: SIGCONT does nothing to conmon, which ends when the container has ended.
  */
+function stopLines({ name, stopSignal }: ContainerSpec): EngineLines['stop'] {
+  if (passedOn.includes(stopSignal)) return [['KillSignal', signalName(stopSignal)]];
+  const kill = crunWords(name, 'kill', containerIdOf(name), String(stopSignal));
+  return [
+    ['ExecStop', execLine(kill, '-')],
+    ['KillSignal', 'SIGCONT'],
+  ];
+}
+
 export const crun: Engine = {
   refuse: () => undefined,
   bundle: bundleOf,
   startScript,
   stoppedScript: (spec, removeAfterwards) =>
     recordScript(spec, removeAfterwards, `[ ! -e ${runDirectoryOf(spec.name)}/oom ] || oom=true\n`),
-  lines: spec => ({
-    engine: 'crun',
-    stop: [
-      [
-        'ExecStop',
-        execLine(crunWords(spec.name, 'kill', containerIdOf(spec.name), String(spec.stopSignal)), '-'),
-      ],
-      ['KillSignal', 'SIGCONT'],
-    ],
-    more: [],
-  }),
+  lines: spec => ({ engine: 'crun', stop: stopLines(spec), more: [] }),
   fifos: () => [],
 };

@@ -81,7 +81,7 @@ export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: 
       section('Service', [
         ...(options.pullFirst ? ([['ExecStartPre', execLine(options.pullFirst, '-')]] as const) : []),
         ['ExecStart', execLine(['/bin/bash', `${directory}/start`])],
-        ['ExecStopPost', execLine(['/bin/bash', `${directory}/stopped`])],
+        ['ExecStopPost', execLine(['/bin/bash', `${directory}/stopped`], '+')],
         ['KillMode', 'mixed'],
         ...lines.stop,
         ['TimeoutStopSec', String(spec.stopTimeout)],
