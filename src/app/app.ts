@@ -47,8 +47,6 @@ interface Bundle {
   readonly [key: string]: unknown;
 }
 
-const isMissing = (unit: UnitProperties) => unit.LoadState === 'not-found';
-
 /** Containers of one image each, as units. */
 export class Apps {
   readonly #deps: AppDependencies;
@@ -90,20 +88,17 @@ export class Apps {
 
   async #refuseTaken(name: string, signal: AbortSignal): Promise<void> {
     const own = (await this.#deps.host.files.look(`${directoryOf(name)}/config.json`)) !== undefined;
-    const unit = await (await this.#deps.systemd()).unitProperties(unitOf(name), signal);
     if (own) {
       throw new SpawnletError('ERR_NAME_TAKEN', `there is a container ${name} already`, {
         hint: `choose another --name, or: spawnlet rm -f ${name}`,
       });
     }
-    if (isMissing(unit)) return;
-    throw new SpawnletError(
-      'ERR_NAME_TAKEN',
-      `${unitOf(name)} is a unit that is not spawnlet's (${unit.FragmentPath})`,
-      {
-        hint: 'choose another --name',
-      },
-    );
+    const systemd = await this.#deps.systemd();
+    if ((await systemd.unitProperty(unitOf(name), 'LoadState', signal)) === 'not-found') return;
+    const path = await systemd.unitProperty(unitOf(name), 'FragmentPath', signal);
+    throw new SpawnletError('ERR_NAME_TAKEN', `${unitOf(name)} is a unit that is not spawnlet's (${path})`, {
+      hint: 'choose another --name',
+    });
   }
 
   /** What attaches to a run of a container, and waits for it. */

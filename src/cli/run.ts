@@ -231,9 +231,10 @@ export const run = defineCommand({
 async function runImage(input: RunInput, context: Context): Promise<number> {
   const request = await requestOf(input, context.env);
   const attached = !input.options.detach;
-  if (attached && request.engine === 'crun' && !input.options['dry-run']) void loadSockets();
   context.tlsVerify = input.options['tls-verify'];
   using _progress = showProgress(context);
+  // Connected while the image is looked up; an error is told where it is needed.
+  if (!input.options['dry-run']) context.systemd().catch(() => undefined);
   const apps = await context.apps();
   const plan = await apps.prepare(
     request,
@@ -247,6 +248,8 @@ async function runImage(input: RunInput, context: Context): Promise<number> {
   const session = apps.session(request.name);
   await using watch = await session.watch(context.signal);
   await apps.create(plan, context.signal);
+  // Loaded while crun makes the container.
+  if (attached && request.engine === 'crun') void loadSockets();
   if (!attached) {
     await session.pass(async () => undefined, context.signal);
     process.stdout.write(`${request.name}\n`);
