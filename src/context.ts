@@ -1,7 +1,7 @@
 /** What commands work with: one host, and the executors of all rooms in one table. */
 
 import type { AnyStep, Context } from './cli/context.ts';
-import type { Watchers } from './host/apply.ts';
+import type { Applier, Watchers } from './host/apply.ts';
 import type { SpawnletError } from './host/error.ts';
 
 const caught: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
@@ -42,7 +42,7 @@ export async function makeContext(
     return openSource(parseReference(reference), options, wanted);
   };
 
-  const applier = once(async () => {
+  const unrecovered = once(async (): Promise<Applier<AnyStep>> => {
     const [
       { makeApplier },
       { hostExecutors },
@@ -56,7 +56,7 @@ export async function makeContext(
       import('./image/executors.ts'),
       import('./lab/step.ts'),
     ]);
-    const made = makeApplier<AnyStep>(
+    return makeApplier<AnyStep>(
       {
         ...hostExecutors(host.files, host.children),
         ...systemdExecutors(systemd),
@@ -64,7 +64,7 @@ export async function makeContext(
           store: await store(),
           host,
           open: openImage,
-          inUse: async () => (await context.apps()).inUse(signal),
+          inUse: async () => (await apps()).inUse(signal),
           progress: event => listeners.progress?.(event),
           pulled: image => listeners.pulled?.(image),
           removed: removed => listeners.removed?.(removed),
@@ -80,8 +80,33 @@ export async function makeContext(
         unrecovered: tellError,
       },
     );
+  });
+  const applier = once(async () => {
+    const made = await unrecovered();
     await made.recover(signal);
     return made;
+  });
+
+  // Recovery itself asks what containers run from.
+  const apps = once(async () => {
+    const [{ Apps }, made] = await Promise.all([import('./app/app.ts'), unrecovered()]);
+    return new Apps({
+      host,
+      applier: made,
+      systemd,
+      words,
+      store,
+      open: openImage,
+      apply: (step, wanted) =>
+        made.apply(
+          {
+            title: `pull ${'reference' in step ? step.reference : ''}`,
+            ifInterrupted: 'undo',
+            steps: [step],
+          },
+          wanted,
+        ),
+    });
   });
 
   const words = [process.execPath, ...process.execArgv, process.argv[1] ?? ''];
@@ -95,26 +120,10 @@ export async function makeContext(
     applier,
     store,
     systemd,
-    apps: once(async () => {
-      const [{ Apps }, made] = await Promise.all([import('./app/app.ts'), applier()]);
-      return new Apps({
-        host,
-        applier: made,
-        systemd,
-        words,
-        store,
-        open: openImage,
-        apply: (step, wanted) =>
-          made.apply(
-            {
-              title: `pull ${'reference' in step ? step.reference : ''}`,
-              ifInterrupted: 'undo',
-              steps: [step],
-            },
-            wanted,
-          ),
-      });
-    }),
+    async apps() {
+      await applier();
+      return apps();
+    },
     takeSignals(handler) {
       onSignal = handler;
     },

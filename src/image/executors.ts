@@ -4,9 +4,12 @@ import type { Platform } from './manifest.ts';
 import { type LayerProgress, pull } from './pull.ts';
 import { formatReference, parseReference } from './reference.ts';
 import type { Source } from './source.ts';
-import { type InUse, type Removed, type Store } from './store.ts';
+import type { InUse, Removed, Store, StoredImage } from './store.ts';
 
-/** Changes to the image store. None can be undone; all can be done again, so they stand in plans that are finished. */
+/**
+ * Changes to the image store. None can be undone, all can be done again, and none is half visible; what one that was
+ * killed has left in the store is cleaned up.
+ */
 export type ImageStep =
   | {
       readonly do: 'pull-image';
@@ -28,13 +31,16 @@ export interface ImageDependencies {
   /** What apps run from, asked at the moment when something is to go. */
   readonly inUse: () => Promise<InUse>;
   readonly progress?: (event: LayerProgress) => void;
+  readonly pulled?: (image: StoredImage) => void;
   readonly removed?: (removed: Removed) => void;
 }
 
 export function imageExecutors(dependencies: ImageDependencies): Executors<ImageStep> {
-  const { store, host, open, inUse, progress, removed } = dependencies;
+  const { store, host, open, inUse, progress, pulled, removed } = dependencies;
+  const clean = async (_step: ImageStep, signal: AbortSignal) => store.collect(await inUse(), signal);
   return {
     'pull-image': {
+      clean,
       describe: step => `pull image ${step.reference}${step.when === 'missing' ? ', if it is missing' : ''}`,
       satisfied: async step => {
         if (step.when === 'always') return false;
@@ -47,10 +53,11 @@ export function imageExecutors(dependencies: ImageDependencies): Executors<Image
       apply: async (step, signal) => {
         await using source = await open(step.reference, signal);
         const options = { ...(step.platform && { platform: step.platform }), ...(progress && { progress }) };
-        await pull(store, source, host, options, signal);
+        pulled?.(await pull(store, source, host, options, signal));
       },
     },
     'remove-image': {
+      clean,
       describe: step => `remove image ${step.images.join(', ')}`,
       satisfied: async step => {
         for (const image of step.images) if (await store.find(image)) return false;
@@ -63,6 +70,7 @@ export function imageExecutors(dependencies: ImageDependencies): Executors<Image
       },
     },
     'prune-images': {
+      clean,
       describe: step =>
         step.all ? 'remove all images that no app runs from' : 'remove images without a name',
       satisfied: async () => false,

@@ -171,6 +171,14 @@ export class Store {
     );
   }
 
+  /** Takes away what killed processes left: layers and blobs that no image, lease or app needs, and halves of them. */
+  async collect(inUse: InUse, signal: AbortSignal): Promise<void> {
+    const { files } = this.#host;
+    for (const name of ['', 'blobs/sha256', 'layers', 'leases'])
+      await files.sweep(join(this.directory, name));
+    await this.#sweep(inUse, signal, async rows => rows);
+  }
+
   /** Keeps layers that a pull has found or made from {@link prune} until it has named its image. */
   async lease(keys: readonly LayerKey[], signal: AbortSignal): Promise<Lease> {
     await using _lock = await this.#host.locks.wait(storeLock, signal);
