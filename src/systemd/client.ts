@@ -1,22 +1,12 @@
 import { SpawnletError } from '../host/error.ts';
 import { abortable } from './abortable.ts';
+import { type Address, ConnectionLost, privateAddress, systemBusAddress } from './connection.ts';
+import { type Job, type JobType, unitFailed } from './job.ts';
 import {
-  type Address,
-  BusError,
-  type Connection,
-  ConnectionLost,
-  privateAddress,
-  systemBusAddress,
-} from './connection.ts';
-import { type Job, type JobResult, JobTable, type JobType, unitFailed } from './job.ts';
-import { Link } from './link.ts';
-import {
-  bus,
   changesOf,
   getAll,
   idOf,
   managerCall,
-  managerPath,
   refusal,
   service,
   type TransientProperty,
@@ -24,8 +14,6 @@ import {
   variants,
 } from './manager.ts';
 import {
-  changedProperties,
-  isUnitPath,
   type PropertyMap,
   readProperty,
   type UnitLevelProperty,
@@ -34,8 +22,9 @@ import {
   unitProperties,
 } from './properties.ts';
 import { References } from './references.ts';
-import { UnitWatch } from './watch.ts';
-import type { Incoming, Outgoing, Value } from './wire.ts';
+import { Session } from './session.ts';
+import type { UnitWatch } from './watch.ts';
+import type { Outgoing, Value } from './wire.ts';
 
 /** A reload or re-execution reads every unit file: milliseconds. */
 const reloadDeadline = 120_000;
@@ -66,40 +55,26 @@ export interface ConnectOptions {
  * systemd or the bus is re-executed the client comes back, and reads again what somebody waits for.
  */
 export class SystemdClient implements AsyncDisposable {
-  readonly #link: Link;
-  readonly #jobs = new JobTable();
-  readonly #watches = new Map<string, Set<UnitWatch>>();
+  readonly #session: Session;
   #references: References | undefined;
 
-  private constructor(addresses: readonly Address[]) {
-    this.#link = new Link(addresses, {
-      signal: message => this.#onSignal(message),
-      up: (connection, again, signal) => this.#onUp(connection, again, signal),
-      wanted: () => this.#jobs.size > 0 || this.#watches.size > 0,
-      gaveUp: error => this.#onGaveUp(error),
-    });
+  private constructor(session: Session) {
+    this.#session = session;
   }
 
   /** Throws `ERR_NO_SYSTEMD` where systemd is not PID 1. */
   static async connect(options: ConnectOptions): Promise<SystemdClient> {
-    const client = new SystemdClient(options.addresses ?? [privateAddress, systemBusAddress]);
-    try {
-      await abortable(client.#link.connection(), options.signal);
-    } catch (error) {
-      await client[Symbol.asyncDispose]();
-      throw error;
-    }
-    return client;
+    const addresses = options.addresses ?? [privateAddress, systemBusAddress];
+    return new SystemdClient(await Session.open(addresses, options.signal));
   }
 
   /** How systemd was reached. */
   get address(): Address | undefined {
-    return this.#link.address;
+    return this.#session.address;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#onGaveUp(new ConnectionLost('this client is closed'));
-    await Promise.all([this.#link[Symbol.asyncDispose](), this.#references?.[Symbol.asyncDispose]()]);
+    await Promise.all([this.#session[Symbol.asyncDispose](), this.#references?.[Symbol.asyncDispose]()]);
   }
 
   // Jobs
@@ -132,14 +107,14 @@ export class SystemdClient implements AsyncDisposable {
   ): Promise<Job> {
     const take = (body: Value[]) => {
       queued();
-      return this.#jobs.add(idOf(body[0]), type, name);
+      return this.#session.jobs.add(idOf(body[0]), type, name);
     };
     try {
-      return await this.#once(call, signal, take);
+      return await this.#session.call(call, signal, take);
     } catch (error) {
       if (!(error instanceof ConnectionLost)) throw refusal(error, name);
       const id = (await this.unitProperties(name, signal)).Job;
-      if (id !== 0) return this.#jobs.add(id, type, name);
+      if (id !== 0) return this.#session.jobs.add(id, type, name);
       throw new SpawnletError('ERR_SYSTEMD_LOST', `systemd went away while it was asked to ${type} ${name}`, {
         hint: `systemctl status ${name}`,
         cause: error,
@@ -222,7 +197,10 @@ export class SystemdClient implements AsyncDisposable {
 
   /** Loaded units whose names match one of the glob patterns; all if there is none. */
   async listUnits(patterns: readonly string[], signal: AbortSignal): Promise<UnitRow[]> {
-    const [rows] = await this.#read(managerCall('ListUnitsByPatterns', 'asas', [[], patterns]), signal);
+    const [rows] = await this.#session.read(
+      managerCall('ListUnitsByPatterns', 'asas', [[], patterns]),
+      signal,
+    );
     return (rows as string[][]).map(
       ([name = '', description = '', loadState = '', activeState = '', subState = '']) => ({
         name,
@@ -247,18 +225,18 @@ export class SystemdClient implements AsyncDisposable {
   ): Promise<UnitProperties[P]> {
     const body = [`${service}.Unit`, property];
     const call = { ...getAll(unitPath(name), ''), member: 'Get', signature: 'ss', body };
-    return readProperty(property, (await this.#read(call, signal))[0]);
+    return readProperty(property, (await this.#session.read(call, signal))[0]);
   }
 
   /** Any properties of any object: `''` for those of all its interfaces. */
   async rawProperties(path: string, ofInterface: string, signal: AbortSignal): Promise<PropertyMap> {
-    const [map] = await this.#read(getAll(path, ofInterface), signal);
+    const [map] = await this.#session.read(getAll(path, ofInterface), signal);
     return map as PropertyMap;
   }
 
   /** Reads changed unit files. New ones need none of it, and it holds PID 1 up: 0.5 s at 400 units. */
   async reload(signal: AbortSignal): Promise<void> {
-    await this.#once(managerCall('Reload'), signal, body => body, reloadDeadline);
+    await this.#session.call(managerCall('Reload'), signal, body => body, reloadDeadline);
   }
 
   /** Makes the links of `[Install]`, for this boot or for good. */
@@ -287,14 +265,7 @@ export class SystemdClient implements AsyncDisposable {
    * properties come as one change. Ends with the client's error, or the signal's.
    */
   watchUnit(name: string, signal: AbortSignal): UnitWatch {
-    const path = unitPath(name);
-    const watches = this.#watches.get(path) ?? new Set();
-    const watch = new UnitWatch(signal, closed => {
-      watches.delete(closed);
-      if (watches.size === 0 && this.#watches.get(path) === watches) this.#watches.delete(path);
-    });
-    if (!signal.aborted) this.#watches.set(path, watches.add(watch));
-    return watch;
+    return this.#session.watch(unitPath(name), signal);
   }
 
   /**
@@ -321,7 +292,7 @@ export class SystemdClient implements AsyncDisposable {
   }
 
   async #fresh(name: string, watch: UnitWatch, signal: AbortSignal): Promise<UnitProperties> {
-    return this.#read(getAll(unitPath(name), ''), signal, body => {
+    return this.#session.read(getAll(unitPath(name), ''), signal, body => {
       watch.clear();
       return unitProperties(body[0] as PropertyMap);
     });
@@ -362,90 +333,9 @@ export class SystemdClient implements AsyncDisposable {
 
   async #manager(subject: string, call: Outgoing, signal: AbortSignal): Promise<Value[]> {
     try {
-      return await this.#once(call, signal, body => body);
+      return await this.#session.call(call, signal, body => body);
     } catch (error) {
       throw refusal(error, subject);
     }
-  }
-
-  async #once<T>(
-    call: Outgoing,
-    signal: AbortSignal,
-    use: (body: Value[]) => T,
-    deadline?: number,
-  ): Promise<T> {
-    const connection = await abortable(this.#link.connection(), signal);
-    return connection.call(call, signal, use, deadline);
-  }
-
-  /** A call that changes nothing is asked again when the connection was lost under it. */
-  async #read<T = Value[]>(
-    call: Outgoing,
-    signal: AbortSignal,
-    use: (body: Value[]) => T = body => body as T,
-  ): Promise<T> {
-    try {
-      return await this.#once(call, signal, use);
-    } catch (error) {
-      if (!(error instanceof ConnectionLost)) throw refusal(error, call.path);
-      return this.#once(call, signal, use);
-    }
-  }
-
-  #onSignal(message: Incoming): void {
-    if (message.member === 'PropertiesChanged' && isUnitPath(message.path)) {
-      const watches = this.#watches.get(message.path);
-      if (!watches) return;
-      const changed = changedProperties(message.body()[1] as PropertyMap);
-      for (const watch of watches) watch.push({ kind: 'changed', changed });
-    } else if (message.member === 'JobRemoved' && this.#jobs.size > 0) {
-      const [id, , , result] = message.body();
-      this.#jobs.removed(Number(id), result as JobResult);
-    } else if (message.member === 'UnitRemoved' && this.#watches.size > 0) {
-      const path = message.body()[1] as string;
-      for (const watch of this.#watches.get(path) ?? []) watch.push({ kind: 'unloaded' });
-    } else if (message.member === 'NameOwnerChanged' && message.body()[2] === '') {
-      // systemd left the bus: what it says after it comes back belongs to a new start of the conversation.
-      this.#link.drop();
-    }
-  }
-
-  async #onUp(connection: Connection, again: boolean, signal: AbortSignal): Promise<void> {
-    if (connection.address.kind === 'bus') {
-      const rules = [
-        `type='signal',sender='${service}',path_namespace='${managerPath}'`,
-        `type='signal',sender='${bus.destination}',member='NameOwnerChanged',arg0='${service}'`,
-      ];
-      await Promise.all([
-        ...rules.map(rule =>
-          connection.call({ ...bus, member: 'AddMatch', signature: 's', body: [rule] }, signal),
-        ),
-        connection.call(managerCall('Subscribe'), signal).catch((error: unknown) => {
-          if (!(error instanceof BusError && error.errorName === `${service}.AlreadySubscribed`)) throw error;
-        }),
-      ]);
-    }
-    if (!again) return;
-    const jobs = this.#jobs.pending().map(async job => {
-      try {
-        await connection.call(managerCall('GetJob', 'u', [job.id]), signal);
-      } catch (error) {
-        if (!(error instanceof BusError)) throw error;
-        const [map] = await connection.call(getAll(unitPath(job.unit), ''), signal);
-        this.#jobs.missed(job, unitProperties(map as PropertyMap));
-      }
-    });
-    const watches = [...this.#watches].map(([path, set]) =>
-      connection.call(getAll(path, ''), signal, ([map]) => {
-        const changed = unitProperties(map as PropertyMap);
-        for (const watch of set) watch.push({ kind: 'changed', changed });
-      }),
-    );
-    await Promise.all([...jobs, ...watches]);
-  }
-
-  #onGaveUp(error: unknown): void {
-    this.#jobs.fail(error);
-    for (const set of this.#watches.values()) for (const watch of set) watch.fail(error);
   }
 }

@@ -1,59 +1,12 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { createServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { Connection, ConnectionLost } from './connection.ts';
-import { Framer } from './unmarshal.ts';
+import { marshall, peer, reply } from './fake-peer.ts';
 import type { Incoming } from './wire.ts';
 
-const { marshall } = createRequire(import.meta.url)('dbus-native/lib/message.js') as {
-  marshall(this: void, message: object): Buffer;
-};
 const call = { path: '/a', interface: 'x.y', member: 'Do' };
 const signal = AbortSignal.timeout(10_000);
 
-/** A peer that accepts the user and then does what the test says with each call. */
-async function peer(
-  t: TestContext,
-  answer: (socket: Socket, message: Incoming) => void,
-  greeting = 'OK 0123\r\n',
-): Promise<string> {
-  const directory = mkdtempSync(join(tmpdir(), 'peer-'));
-  const path = join(directory, 'socket');
-  const sockets = new Set<Socket>();
-  const server = createServer(socket => {
-    sockets.add(socket);
-    const framer = new Framer();
-    let greeted = false;
-    socket.on('error', () => undefined);
-    socket.on('data', chunk => {
-      let rest = chunk;
-      if (!greeted) {
-        const end = chunk.indexOf('BEGIN\r\n');
-        assert.equal(chunk.toString('latin1', 0, 15), '\0AUTH EXTERNAL ');
-        greeted = true;
-        socket.write(greeting);
-        rest = chunk.subarray(end + 7);
-      }
-      for (const message of framer.push(rest)) answer(socket, message);
-    });
-  });
-  server.listen(path);
-  await once(server, 'listening');
-  t.after(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-    rmSync(directory, { recursive: true });
-  });
-  return path;
-}
-
-const reply = (message: Incoming, more: object) =>
-  marshall({ type: 2, serial: 9, replySerial: message.serial, ...more });
 const open = (path: string, onSignal: (message: Incoming) => void = () => undefined) =>
   Connection.open({ kind: 'private', path }, onSignal, signal);
 

@@ -9,6 +9,8 @@ const firstPause = 5;
 const lastPause = 250;
 /** Milliseconds until a peer that does not come back is given up. A re-execution takes some hundred. */
 const patience = 30_000;
+/** The same for one that did not answer yet. */
+const firstPatience = 5_000;
 
 export interface LinkEvents {
   signal(message: Incoming): void;
@@ -88,19 +90,25 @@ export class Link implements AsyncDisposable {
     return connection;
   }
 
+  /** A systemd that is booted but does not answer is being re-executed. */
   async #first(): Promise<Connection> {
-    let failure: unknown;
-    for (const address of this.#addresses) {
-      try {
-        const connection = await this.#open(address, false);
-        this.#address = address;
-        return connection;
-      } catch (error) {
-        this.#end.signal.throwIfAborted();
-        failure = error;
+    const until = this.#clock.now() + firstPatience;
+    for (let pause = firstPause; ; pause = Math.min(pause * 2, lastPause)) {
+      let failure: unknown;
+      for (const address of this.#addresses) {
+        try {
+          const connection = await this.#open(address, false);
+          this.#address = address;
+          return connection;
+        } catch (error) {
+          this.#end.signal.throwIfAborted();
+          failure = error;
+        }
       }
+      const reason = unreachable(failure);
+      if (reason.code !== 'ERR_SYSTEMD_LOST' || this.#clock.now() >= until) throw reason;
+      await this.#clock.sleep(pause, this.#end.signal);
     }
-    throw unreachable(failure);
   }
 
   async #comeBack(address: Address): Promise<Connection> {
@@ -128,7 +136,7 @@ export class Link implements AsyncDisposable {
   }
 }
 
-function unreachable(error: unknown): unknown {
+function unreachable(error: unknown): SpawnletError {
   if (error instanceof SpawnletError) return error;
   const booted = existsSync('/run/systemd/system');
   if (!booted)

@@ -1,0 +1,148 @@
+import { abortable } from './abortable.ts';
+import { type Address, BusError, type Connection, ConnectionLost } from './connection.ts';
+import { type JobResult, JobTable } from './job.ts';
+import { Link } from './link.ts';
+import { bus, getAll, managerCall, managerPath, refusal, service } from './manager.ts';
+import { changedProperties, isUnitPath, type PropertyMap, unitPath, unitProperties } from './properties.ts';
+import { UnitWatch } from './watch.ts';
+import type { Incoming, Outgoing, Value } from './wire.ts';
+
+/** Calls to systemd and what waits for its signals, kept over reconnections. */
+export class Session implements AsyncDisposable {
+  readonly #link: Link;
+  /** Jobs that somebody may wait for. */
+  readonly jobs = new JobTable();
+  readonly #watches = new Map<string, Set<UnitWatch>>();
+  /** On a bus, systemd's own name there: anybody may send a signal to a client. Undefined on a private connection. */
+  #owner: string | undefined;
+
+  private constructor(addresses: readonly Address[]) {
+    this.#link = new Link(addresses, {
+      signal: message => this.#onSignal(message),
+      up: (connection, again, signal) => this.#onUp(connection, again, signal),
+      wanted: () => this.jobs.size > 0 || this.#watches.size > 0,
+      gaveUp: error => this.#onGaveUp(error),
+    });
+  }
+
+  static async open(addresses: readonly Address[], signal: AbortSignal): Promise<Session> {
+    const session = new Session(addresses);
+    try {
+      await abortable(session.#link.connection(), signal);
+    } catch (error) {
+      await session[Symbol.asyncDispose]();
+      throw error;
+    }
+    return session;
+  }
+
+  get address(): Address | undefined {
+    return this.#link.address;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#onGaveUp(new ConnectionLost('this client is closed'));
+    await this.#link[Symbol.asyncDispose]();
+  }
+
+  /** Asks once: `use` runs as the answer is read, before any signal that came after it. */
+  async call<T>(
+    call: Outgoing,
+    signal: AbortSignal,
+    use: (body: Value[]) => T,
+    deadline?: number,
+  ): Promise<T> {
+    const connection = await abortable(this.#link.connection(), signal);
+    return connection.call(call, signal, use, deadline);
+  }
+
+  /** A call that changes nothing is asked again when the connection was lost under it. */
+  async read<T = Value[]>(
+    call: Outgoing,
+    signal: AbortSignal,
+    use: (body: Value[]) => T = body => body as T,
+  ): Promise<T> {
+    try {
+      return await this.call(call, signal, use);
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) throw refusal(error, call.path);
+      return this.call(call, signal, use);
+    }
+  }
+
+  /** Changes of the unit whose object is at `path`. */
+  watch(path: string, signal: AbortSignal): UnitWatch {
+    const watches = this.#watches.get(path) ?? new Set();
+    const watch = new UnitWatch(signal, closed => {
+      watches.delete(closed);
+      if (watches.size === 0 && this.#watches.get(path) === watches) this.#watches.delete(path);
+    });
+    if (!signal.aborted) this.#watches.set(path, watches.add(watch));
+    return watch;
+  }
+
+  #onSignal(message: Incoming): void {
+    if (message.sender === bus.destination) {
+      // systemd left the bus or came back to it: the conversation starts anew.
+      if (message.member === 'NameOwnerChanged' && message.body()[2] !== this.#owner) this.#link.drop();
+      return;
+    }
+    if (this.#owner !== undefined && message.sender !== this.#owner) return;
+    if (message.member === 'PropertiesChanged' && isUnitPath(message.path)) {
+      const watches = this.#watches.get(message.path);
+      if (!watches) return;
+      const changed = changedProperties(message.body()[1] as PropertyMap);
+      for (const watch of watches) watch.push({ kind: 'changed', changed });
+    } else if (message.member === 'JobRemoved' && this.jobs.size > 0) {
+      const [id, , , result] = message.body();
+      this.jobs.removed(Number(id), result as JobResult);
+    } else if (message.member === 'UnitRemoved' && this.#watches.size > 0) {
+      const path = message.body()[1] as string;
+      for (const watch of this.#watches.get(path) ?? []) watch.push({ kind: 'unloaded' });
+    }
+  }
+
+  async #onUp(connection: Connection, again: boolean, signal: AbortSignal): Promise<void> {
+    if (connection.address.kind === 'bus') {
+      const rules = [
+        `type='signal',sender='${service}',path_namespace='${managerPath}'`,
+        `type='signal',sender='${bus.destination}',member='NameOwnerChanged',arg0='${service}'`,
+      ];
+      this.#owner = '';
+      const nameOwner = { ...bus, member: 'GetNameOwner', signature: 's', body: [service] };
+      await Promise.all([
+        connection.call(nameOwner, signal, ([owner]) => {
+          this.#owner = owner as string;
+        }),
+        ...rules.map(rule =>
+          connection.call({ ...bus, member: 'AddMatch', signature: 's', body: [rule] }, signal),
+        ),
+        connection.call(managerCall('Subscribe'), signal).catch((error: unknown) => {
+          if (!(error instanceof BusError && error.errorName === `${service}.AlreadySubscribed`)) throw error;
+        }),
+      ]);
+    }
+    if (!again) return;
+    const jobs = this.jobs.pending().map(async job => {
+      try {
+        await connection.call(managerCall('GetJob', 'u', [job.id]), signal);
+      } catch (error) {
+        if (!(error instanceof BusError)) throw error;
+        const [map] = await connection.call(getAll(unitPath(job.unit), ''), signal);
+        this.jobs.missed(job, unitProperties(map as PropertyMap));
+      }
+    });
+    const watches = [...this.#watches].map(([path, set]) =>
+      connection.call(getAll(path, ''), signal, ([map]) => {
+        const changed = unitProperties(map as PropertyMap);
+        for (const watch of set) watch.push({ kind: 'changed', changed });
+      }),
+    );
+    await Promise.all([...jobs, ...watches]);
+  }
+
+  #onGaveUp(error: unknown): void {
+    this.jobs.fail(error);
+    for (const set of this.#watches.values()) for (const watch of set) watch.fail(error);
+  }
+}
