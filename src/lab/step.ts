@@ -88,6 +88,10 @@ async function startUnit(host: Host, record: LabRecord, signal: AbortSignal): Pr
   return Number(shown.toString());
 }
 
+/** What a killed nspawn leaves; with no systemd on the host it was in the lab's own mount namespace. */
+const nspawnPlaces = (name: string) =>
+  ['propagate', 'unix-export'].map(kind => `/run/systemd/nspawn/${kind}/${name}`);
+
 async function end(host: Host, name: string, hierarchies: readonly Hierarchy[]): Promise<void> {
   const { children, clock, files } = host;
   const { unit } = placesOf(name);
@@ -98,8 +102,7 @@ async function end(host: Host, name: string, hierarchies: readonly Hierarchy[]):
     await children.capture(['systemctl', 'reset-failed', unit]);
   }
   await endCgroups(files, clock, name, hierarchies);
-  // A killed nspawn leaves these; with no systemd on the host they were in the lab's own mount namespace.
-  for (const kind of ['propagate', 'unix-export']) await files.remove(`/run/systemd/nspawn/${kind}/${name}`);
+  for (const path of nspawnPlaces(name)) await files.remove(path);
   await removeIfEmpty(files, '/run/systemd');
 }
 
@@ -132,8 +135,9 @@ export function labExecutors(host: Host): Executors<OwnStep> {
       describe: step => `end lab ${step.name}: kill its processes, remove its cgroups`,
       satisfied: async step => {
         if (await keeperOf(host, step.name)) return false;
-        const groups = step.hierarchies.map(({ path }) => files.look(`${path}/${cgroupName(step.name)}`));
-        return (await Promise.all(groups)).every(entry => entry === undefined);
+        const groups = step.hierarchies.map(({ path }) => `${path}/${cgroupName(step.name)}`);
+        const left = [...groups, ...nspawnPlaces(step.name)].map(path => files.look(path));
+        return (await Promise.all(left)).every(entry => entry === undefined);
       },
       apply: step => end(host, step.name, step.hierarchies),
     },

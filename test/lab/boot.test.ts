@@ -12,7 +12,7 @@ function limitsOf(leader: number, name: string): { memory: number; processors: n
     const line =
       lines.find(each => each.split(':')[1]?.split(',').includes(controller)) ?? lines.at(-2) ?? '';
     const [, controllers, path = ''] = line.split(':');
-    const own = path.slice(0, path.indexOf('/', path.indexOf(`spawnlet-lab-${name}`)));
+    const own = new RegExp(`^.*spawnlet-lab-${name}[^/]*`).exec(path)?.[0];
     return readFileSync(`/sys/fs/cgroup/${controllers}${own}/${controllers === '' ? unified : old}`, 'utf8');
   };
   const [quota = '', period = '100000'] = read('cpu', 'cpu.cfs_quota_us', 'cpu.max').trim().split(' ');
