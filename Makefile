@@ -9,7 +9,7 @@ LIB := $(DESTDIR)$(PREFIX)/lib/spawnlet
 # A part of the tests: make test ROOM=image
 ROOM ?=
 
-.PHONY: build setup check test format install uninstall lab-clean
+.PHONY: build setup demo check test format install uninstall lab-clean
 
 # The command, as bin/spawnlet runs it.
 build:
@@ -18,6 +18,10 @@ build:
 # Everything that tests and the demo need.
 setup:
 	@scripts/setup.sh
+
+# An image as a systemd unit, in a lab that is gone afterwards.
+demo: setup
+	@$(NODE) --disable-warning=ExperimentalWarning scripts/demo.ts
 
 # Types, lint with the dependency direction, format. Changes nothing.
 check: build
