@@ -15,8 +15,8 @@ import { type ImageAccess, imageFor } from './image.ts';
 import { type AppStep, annotation, bundleFiles, planRemove, planRun, type RunPlan, unitOf } from './plan.ts';
 import type { RunRequest } from './request.ts';
 import { Session } from './session.ts';
-import { containerOf, directoryOf } from './spec.ts';
-import { type AppState, parseRecord, type RunRecord, stateOf } from './status.ts';
+import { containerOf, directoryOf, mergeEnv, processUser } from './spec.ts';
+import { type AppState, parseRecord, type RunRecord, startFailure, stateOf } from './status.ts';
 
 /** What apps are run with. */
 export interface AppDependencies extends ImageAccess {
@@ -242,25 +242,35 @@ export class Apps {
     if (app.request.engine === 'nspawn')
       throw refusedBy('nspawn', 'exec', 'run the container with --engine crun');
     const { process } = app.bundle;
+    const other = change.user === undefined ? undefined : await this.#userIn(app, change.user);
     const spec: ProcessSpec = {
       ...process,
-      ...(change.user !== undefined && { user: await this.#userIn(app, change.user) }),
+      ...(other && { user: other.user }),
       args: change.args,
-      env: change.env.length > 0 ? [...process.env, ...change.env] : process.env,
+      env: mergeEnv(process.env, other?.env ?? [], change.terminal ? ['TERM=xterm'] : [], change.env),
       cwd: change.cwd ?? process.cwd,
       terminal: change.terminal,
     };
-    return execIn(this.#deps.host, name, app.unit.ControlGroup, spec, [
+    const end = await execIn(this.#deps.host, name, spec, [
       stdio === 'inherit' ? 'inherit' : 'ignore',
       'inherit',
       'inherit',
     ]);
+    if (end.kind === 'exited') return end.exitCode;
+    const { message, exitCode } = startFailure(end.text);
+    throw new SpawnletError('ERR_EXEC', `${name} did not run ${change.args[0]}: ${message}`, {
+      exitCode,
+      hint: 'name a program that is in the container',
+    });
   }
 
-  async #userIn(app: App, user: string): Promise<ProcessSpec['user']> {
+  /** A user of the image, with the home directory as variable where neither the image nor `run` has set it. */
+  async #userIn(app: App, user: string): Promise<{ user: ProcessSpec['user']; env: readonly string[] }> {
     const store = await this.#deps.store();
-    const { uid, gid, additionalGids } = lookupUser(store.views(await store.get(app.imageDigest)), user);
-    return { uid, gid, additionalGids };
+    const image = await store.get(app.imageDigest);
+    const found = lookupUser(store.views(image), user);
+    const set = [...image.config.env, ...app.request.env].some(entry => entry.startsWith('HOME='));
+    return { user: processUser(found), env: set ? [] : [`HOME=${found.home}`] };
   }
 
   /** Fetches a container's image anew and renews its bundle: what a unit with `--pull always` does before it starts. */

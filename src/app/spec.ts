@@ -122,6 +122,15 @@ function mountsOf(request: RunRequest, image: ImageFacts): Mount[] {
   ];
 }
 
+/**
+ * A user as a process has it. Its own group is among the additional ones too: what a file denies to that group must not be
+ * got round by leaving the group, which a set-group-ID program does (CVE-2022-36109).
+ */
+export function processUser(user: Pick<ImageFacts['user'], 'uid' | 'gid' | 'additionalGids'>) {
+  const { uid, gid, additionalGids } = user;
+  return { uid, gid, additionalGids: [...new Set([gid, ...additionalGids])] };
+}
+
 /** Everything decided: what the engine runs. */
 export function containerOf(request: RunRequest, image: ImageFacts, host: HostFacts): ContainerSpec {
   const base = request.privileged ? allCapabilities : defaultCapabilities;
@@ -139,7 +148,7 @@ export function containerOf(request: RunRequest, image: ImageFacts, host: HostFa
       request.env,
     ),
     cwd: request.workdir ?? (config.workingDir || '/'),
-    user: { uid: image.user.uid, gid: image.user.gid, additionalGids: image.user.additionalGids },
+    user: processUser(image.user),
     hostname: request.hostname ?? (request.network === 'none' ? request.name : ''),
     terminal: request.terminal,
     stdin: request.stdin,

@@ -1,6 +1,5 @@
 import type { SpawnOptions } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
 import { ended } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
@@ -25,37 +24,50 @@ const enterCgroups = 'while [ "$1" != -- ]; do echo $$ > "$1"; shift; done; shif
 
 const cgroupRoot = '/sys/fs/cgroup';
 
-/** `cgroup.procs` of a unit's cgroup in each hierarchy that is mounted: one on v2, one for each controller on v1. */
-export async function cgroupFiles(host: Host, controlGroup: string): Promise<string[]> {
-  const roots = [
-    cgroupRoot,
-    ...(await readdir(cgroupRoot, { withFileTypes: true }))
-      .filter(entry => entry.isDirectory())
-      .map(entry => `${cgroupRoot}/${entry.name}`),
-  ];
-  const files = roots.map(root => `${root}${controlGroup}/cgroup.procs`);
+/**
+ * `cgroup.procs` of every cgroup that a process is in, by the text of its /proc/PID/cgroup: one on v2, one for each
+ * hierarchy on v1, where the unit of the process may have none of its own.
+ */
+export function cgroupFiles(text: string): string[] {
+  return text.split('\n').flatMap(line => {
+    const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
+    if (controllers === undefined || path === undefined) return [];
+    // The only one, or, beside those of v1, the one that systemd mounts for itself.
+    const roots = controllers === '' ? ['', '/unified'] : [`/${controllers.replace(/^name=/, '')}`];
+    return roots.map(root => `${cgroupRoot}${root}${path === '/' ? '' : path}/cgroup.procs`);
+  });
+}
+
+async function cgroupsOf(host: Host, name: string): Promise<string[]> {
+  const pid = (await host.files.read(`${runDirectoryOf(name)}/pid`))?.trim();
+  const text = pid && (await host.files.read(`/proc/${pid}/cgroup`));
+  if (!text)
+    throw new SpawnletError('ERR_NOT_RUNNING', `${name} is not running`, { hint: `spawnlet start ${name}` });
+  const files = cgroupFiles(text);
   const there = await Promise.all(files.map(file => host.files.look(file)));
   return files.filter((_file, index) => there[index]);
 }
 
+/** How an exec ended: the command's exit code, or what crun said when it could not run it. */
+export type ExecEnd =
+  | { readonly kind: 'exited'; readonly exitCode: number }
+  | { readonly kind: 'failed'; readonly text: string };
+
 /**
  * Runs a command in a running container with crun: in its namespaces and its cgroup, with the capabilities and the
- * filter of `process`. Gives the exit code: the command's own, 126 or 127 if it cannot be run.
+ * filter of `process`.
  */
 export async function execIn(
   host: Host,
   name: string,
-  controlGroup: string,
   process: ProcessSpec,
   stdio: SpawnOptions['stdio'],
-): Promise<number> {
+): Promise<ExecEnd> {
   const file = `${runDirectoryOf(name)}/exec-${randomBytes(6).toString('hex')}.json`;
-  if (!(await host.files.look(runDirectoryOf(name)))) {
-    throw new SpawnletError('ERR_NOT_RUNNING', `${name} is not running`, { hint: `spawnlet start ${name}` });
-  }
+  const log = `${file}.log`;
+  const cgroups = await cgroupsOf(host, name);
   await host.files.write(file, JSON.stringify(process), 0o600);
   try {
-    const cgroups = await cgroupFiles(host, controlGroup);
     const child = host.children.spawn(
       [
         '/bin/sh',
@@ -64,12 +76,15 @@ export async function execIn(
         'sh',
         ...cgroups,
         '--',
-        ...crunWords(name, 'exec', `--process=${file}`, containerIdOf(name)),
+        ...crunWords(name, `--log=${log}`, 'exec', `--process=${file}`, containerIdOf(name)),
       ],
       { stdio },
     );
-    return await ended(child);
+    const exitCode = await ended(child);
+    // crun writes to its log only what kept it from running the command.
+    const text = exitCode === 0 ? undefined : await host.files.read(log);
+    return text ? { kind: 'failed', text } : { kind: 'exited', exitCode };
   } finally {
-    await host.files.remove(file);
+    await Promise.all([host.files.remove(file), host.files.remove(log)]);
   }
 }

@@ -56,8 +56,10 @@ const architectures: Record<string, { seccomp: string; docker: readonly string[]
   arm64: { seccomp: 'SCMP_ARCH_AARCH64', docker: ['arm64', 'arm'] },
 };
 
-/** Of the flags of clone(2), those that make a namespace. */
-const namespaceFlags = 0x7e02_0000;
+/** Of the flags of clone(2), those that make a namespace: mount, cgroup, UTS, IPC, user, PID, network. */
+const namespaceFlags = [0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000];
+
+const allNamespaces = namespaceFlags.reduce((sum, flag) => sum + flag);
 
 const eperm = 1;
 const enosys = 38;
@@ -157,8 +159,14 @@ export function defaultSeccomp(
       {
         names: ['clone'],
         action: 'SCMP_ACT_ALLOW',
-        args: [{ index: 0, value: namespaceFlags, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }],
+        args: [{ index: 0, value: allNamespaces, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }],
       },
+      ...namespaceFlags.map(flag => ({
+        names: ['clone'],
+        action: 'SCMP_ACT_ERRNO',
+        errnoRet: eperm,
+        args: [{ index: 0, value: flag, valueTwo: flag, op: 'SCMP_CMP_MASKED_EQ' }],
+      })),
       { names: ['clone3'], action: 'SCMP_ACT_ERRNO', errnoRet: enosys },
     ],
   };

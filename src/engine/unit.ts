@@ -29,6 +29,12 @@ const limitsOf = (limits: Limits): Assignment[] => [
   ...(limits.pids === undefined ? [] : [['TasksMax', String(limits.pids)] as const]),
 ];
 
+/** Any device node may be made, as Docker has it: packages and archives hold some. None of them can be opened. */
+const deviceNodes: Assignment[] = [
+  ['DeviceAllow', 'char-* m'],
+  ['DeviceAllow', 'block-* m'],
+];
+
 const deviceOf = (device: Device): Assignment => [
   'DeviceAllow',
   `${plainPath(device.source)} ${device.access}`,
@@ -94,6 +100,7 @@ export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: 
         ['Delegate', 'yes'],
         ...limitsOf(spec.limits),
         ['DevicePolicy', spec.privileged ? 'auto' : 'closed'],
+        ...(spec.privileged ? [] : deviceNodes),
         ...spec.devices.map(deviceOf),
         ...lines.more,
       ]),
