@@ -335,7 +335,11 @@ export class SystemdClient implements AsyncDisposable {
     try {
       return await this.#session.call(call, signal, body => body);
     } catch (error) {
-      throw refusal(error, subject);
+      if (!(error instanceof ConnectionLost)) throw refusal(error, subject);
+      throw new SpawnletError('ERR_SYSTEMD_LOST', `systemd went away during ${call.member} of ${subject}`, {
+        hint: `systemctl status ${subject}`,
+        cause: error,
+      });
     }
   }
 }

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import { SpawnletError } from '../host/error.ts';
 
 /**
@@ -144,6 +143,9 @@ function single(source: string): Logical | undefined {
   return line?.source === source && next?.joined === '[]' && more.length === 0 ? line : undefined;
 }
 
+/** Loaded only for lines that are written in a way of their own. */
+const isSame = (a: UnitLine, b: UnitLine) => process.getBuiltinModule('node:util').isDeepStrictEqual(a, b);
+
 function refuse(where: string, why: string): never {
   throw new SpawnletError('ERR_UNIT_TEXT', `${where} ${why}`, {
     hint: 'a unit file holds one assignment in one line',
@@ -168,7 +170,7 @@ function renderLine(line: UnitLine): string {
   if (Buffer.byteLength(text) > maxLine) refuse(`${key}=`, `is longer than ${maxLine} bytes`);
   if (source === undefined) return text;
   const back = single(source);
-  if (!back || !isDeepStrictEqual(lineOf(back), line)) refuse(`${key}=`, 'is written as something else');
+  if (!back || !isSame(lineOf(back), line)) refuse(`${key}=`, 'is written as something else');
   return text;
 }
 

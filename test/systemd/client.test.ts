@@ -407,7 +407,7 @@ test('waiters on the system bus outlive a restart of the bus', async () => {
   await other.startUnit(name, 'replace', signal);
   const stopped = other.waitUntil(name, unit => unit.Result === 'signal', signal);
   await client.restartUnit('dbus.service', 'replace', signal);
-  await other.killUnit(name, 'main', 9, signal);
+  await client.killUnit(name, 'main', 9, signal);
   assert.equal((await stopped).ExecMainStatus, 9);
 });
 
