@@ -9,7 +9,7 @@ LIB := $(DESTDIR)$(PREFIX)/lib/spawnlet
 # A part of the tests: make test ROOM=image
 ROOM ?=
 
-.PHONY: build setup demo check test format install uninstall lab-clean
+.PHONY: build setup demo check test bench format install uninstall lab-clean
 
 # The command, as bin/spawnlet runs it.
 build:
@@ -35,6 +35,10 @@ format: build
 # Units, and integration in labs.
 test: setup
 	@ROOM=$(ROOM) $(NODE) test/run.ts
+
+# The table of speed, peers in the same run. A part of it: make bench ROWS=run,pull
+bench: setup
+	@ROWS=$(ROWS) $(NODE) test/bench/bench.ts
 
 install: build
 	install -d "$(LIB)/bin" "$(LIB)/node_modules/node-linux-$(ARCH)/bin" "$(LIB)/node_modules/@koromix" "$(DESTDIR)$(PREFIX)/bin"

@@ -1,0 +1,235 @@
+/** The rows of the table: what is done, by whom, and what is to be reached. */
+import { execFileSync } from 'node:child_process';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+
+import { runtimeDirectory, transientUnits } from '../../src/names.ts';
+import { SystemdClient } from '../../src/systemd/client.ts';
+import { busyboxImage } from '../harness/images.ts';
+import type { TestRegistry } from '../harness/registry.ts';
+import {
+  emptyPeers,
+  emptyStore,
+  node,
+  podman,
+  podmanPull,
+  podmanRunFlags,
+  skopeoAndUmoci,
+  spawnlet,
+  spawnletPull,
+} from './commands.ts';
+import { makeHugeImage, makeLargeImage } from './large-image.ts';
+import { memoryOf, type Peak, peakOf, processesOf } from './memory.ts';
+import { interleave, median, timed, timeOf } from './sampling.ts';
+import { own, type Row } from './table.ts';
+
+export interface Setting {
+  readonly registry: TestRegistry;
+  readonly signal: AbortSignal;
+  /** How many samples of quick work, and of work that takes seconds. */
+  readonly quick: number;
+  readonly slow: number;
+}
+
+const run = (argv: readonly string[]) =>
+  execFileSync(argv[0] ?? '', argv.slice(1), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+
+/** Puts a small image where spawnlet and podman run it from. */
+async function smallImage({ registry }: Setting): Promise<string> {
+  const reference = await registry.push('bench/busybox:1', await busyboxImage());
+  for (const argv of [spawnletPull(reference), podmanPull(reference)]) run(argv);
+  return reference;
+}
+
+async function runRow(setting: Setting): Promise<Row> {
+  const image = await smallImage(setting);
+  const ours = spawnlet('run', '--rm', image);
+  const theirs = podman('run', '--rm', ...podmanRunFlags, image);
+  for (const argv of [ours, theirs]) {
+    // A peer that cannot run fails fast: it has to show that it runs the image's program.
+    const said = run([...argv, '/bin/sh', '-c', 'echo $$ $0 && test -x /bin/busybox']);
+    if (!said.startsWith('1 ')) throw new Error(`${argv.join(' ')} said ${said}`);
+  }
+  const samples = await interleave(
+    [
+      timed(own, [...ours, '/bin/true']),
+      timed('podman', [...theirs, '/bin/true']),
+      timed('systemd-run', ['systemd-run', '--wait', '--pipe', '--quiet', '--collect', '/bin/true']),
+    ],
+    setting.quick,
+    2,
+  );
+  return {
+    work: '`run --rm` of `/bin/true`, image present',
+    unit: 'ms',
+    targets: [{ kind: 'share of', peer: 'podman', value: 0.85 }],
+    samples,
+  };
+}
+
+async function unitRow(setting: Setting): Promise<Row> {
+  const { signal, quick } = setting;
+  const image = await smallImage(setting);
+  await timeOf(spawnlet('run', '--name', 'bench-unit', image, '/bin/true'));
+  const plain = `${transientUnits}/bench-plain.service`;
+  await writeFile(plain, '[Service]\nExecStart=/bin/true\n');
+  await using client = await SystemdClient.connect({ signal });
+  const start = (unit: string) => async () => {
+    const begin = performance.now();
+    const { Result, ExecMainCode } = await client.runUnit(unit, 'fail', signal);
+    const end = performance.now();
+    if (Result !== 'success' || ExecMainCode !== 1) throw new Error(`${unit} ended with ${Result}`);
+    return end - begin;
+  };
+  const samples = await interleave(
+    [
+      { name: own, measure: start('bench-unit.service') },
+      { name: 'plain unit', measure: start('bench-plain.service') },
+    ],
+    quick,
+    2,
+  );
+  run(spawnlet('rm', 'bench-unit'));
+  await rm(plain);
+  return {
+    work: 'the unit alone, StartUnit to inactive, without the CLI',
+    unit: 'ms',
+    targets: [{ kind: 'at most', value: 90 }],
+    samples,
+  };
+}
+
+async function pullRow(setting: Setting): Promise<Row> {
+  const { image, summary } = await makeLargeImage();
+  const reference = await setting.registry.push('bench/large:1', image);
+  const seconds = async (work: Promise<number>) => (await work) / 1000;
+  const samples = await interleave(
+    [
+      { name: own, prepare: emptyStore, measure: () => seconds(timeOf(spawnletPull(reference))) },
+      { name: 'podman', prepare: emptyPeers, measure: () => seconds(timeOf(podmanPull(reference))) },
+      { name: 'skopeo+umoci', prepare: emptyPeers, measure: () => seconds(skopeoAndUmoci(reference)) },
+    ],
+    setting.slow,
+    0,
+  );
+  await emptyStore();
+  await emptyPeers();
+  return {
+    work: 'pull and unpack, until it can run',
+    unit: 's',
+    targets: [
+      { kind: 'share of', peer: 'podman', value: 0.5 },
+      { kind: 'share of', peer: 'skopeo+umoci', value: 0.6 },
+    ],
+    samples,
+    notes: [`the image: ${summary}`],
+  };
+}
+
+async function againRow(setting: Setting): Promise<Row> {
+  const image = await smallImage(setting);
+  const samples = await interleave(
+    [timed(own, spawnletPull(image)), timed('podman', podmanPull(image))],
+    setting.quick,
+    1,
+  );
+  return {
+    work: 'pull again, unchanged',
+    unit: 'ms',
+    targets: [{ kind: 'at most', value: 150 }],
+    samples,
+  };
+}
+
+async function memoryRow(setting: Setting): Promise<Row> {
+  const { image, summary } = await makeHugeImage();
+  const reference = await setting.registry.push('bench/huge:1', image);
+  const peaks: Peak[] = [];
+  const peak = async (argv: readonly string[]) => {
+    const found = await peakOf(argv);
+    if (argv[0] !== 'podman') peaks.push(found);
+    return found.all / 1e6;
+  };
+  const samples = await interleave(
+    [
+      { name: own, prepare: emptyStore, measure: () => peak(spawnletPull(reference)) },
+      { name: 'podman', prepare: emptyPeers, measure: () => peak(podmanPull(reference)) },
+    ],
+    Math.max(1, Math.ceil(setting.slow / 3)),
+    0,
+  );
+  await emptyStore();
+  await emptyPeers();
+  return {
+    work: 'private memory while pulling 1 GB, children included',
+    unit: 'MB',
+    targets: [{ kind: 'at most', value: 60 }],
+    samples,
+    notes: [
+      `the image: ${summary}`,
+      `the command without its children: ${peaks.map(({ own }) => `${(own / 1e6).toFixed(1)} MB`).join(' ')}`,
+    ],
+  };
+}
+
+/** PSS of what stays for a container beside its own program. MB. */
+async function residentOf(name: string): Promise<number> {
+  const payload = Number(await readFile(`${runtimeDirectory}/${name}/pid`, 'utf8'));
+  const pids = (await processesOf(`${name}.service`)).filter(pid => pid !== payload);
+  if (pids.length === 0) throw new Error(`nothing but its program stays of ${name}`);
+  const memories = await Promise.all(pids.map(memoryOf));
+  return memories.reduce((sum, { pss }) => sum + pss, 0) / 1e6;
+}
+
+async function residentRow(setting: Setting): Promise<Row> {
+  const image = await smallImage(setting);
+  const names = Array.from({ length: 10 }, (_, index) => `bench-resident-${index}`);
+  const alone: number[] = [];
+  const theirs: number[] = [];
+  for (const name of names) {
+    run(spawnlet('run', '--detach', '--name', name, image, '/bin/sleep', '1000'));
+    alone.push(await residentOf(name));
+    run(spawnlet('rm', '--force', name));
+    run(podman('run', '--detach', '--name', name, ...podmanRunFlags, image, '/bin/sleep', '1000'));
+    const conmon = run(podman('inspect', '--format={{.State.ConmonPid}}', name));
+    theirs.push((await memoryOf(Number(conmon))).pss / 1e6);
+    run(podman('rm', '--force', '--time=0', name));
+  }
+  for (const name of names) run(spawnlet('run', '--detach', '--name', name, image, '/bin/sleep', '1000'));
+  const together = await Promise.all(names.map(residentOf));
+  for (const name of names) run(spawnlet('rm', '--force', name));
+  return {
+    work: 'resident cost of a running container that runs alone, PSS',
+    unit: 'MB',
+    targets: [{ kind: 'at most', value: 2 }],
+    samples: new Map([
+      [own, alone],
+      ['podman', theirs],
+    ]),
+    notes: [`each of ten that run together: ${median(together).toFixed(2)} MB`],
+  };
+}
+
+async function versionRow({ quick }: Setting): Promise<Row> {
+  const samples = await interleave(
+    [timed(own, spawnlet('version')), timed('node -e 0', [node, '-e', '0'])],
+    quick,
+    2,
+  );
+  return {
+    work: '`spawnlet version`',
+    unit: 'ms',
+    targets: [{ kind: 'share of', peer: 'node -e 0', value: 1.5 }],
+    samples,
+  };
+}
+
+/** By the names that `ROWS=` takes, in the order of the table. */
+export const rows: Readonly<Record<string, (setting: Setting) => Promise<Row>>> = {
+  run: runRow,
+  unit: unitRow,
+  pull: pullRow,
+  again: againRow,
+  memory: memoryRow,
+  resident: residentRow,
+  version: versionRow,
+};
