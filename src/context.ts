@@ -3,6 +3,8 @@
 import type { AnyStep, Context } from './cli/context.ts';
 import type { Applier, Watchers } from './host/apply.ts';
 import type { SpawnletError } from './host/error.ts';
+import type { ImageStep } from './image/executors.ts';
+import type { OwnLabStep } from './lab/step.ts';
 
 const caught: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
@@ -43,33 +45,44 @@ export async function makeContext(
   };
 
   const unrecovered = once(async (): Promise<Applier<AnyStep>> => {
-    const [
-      { makeApplier },
-      { hostExecutors },
-      { systemdExecutors },
-      { imageExecutors },
-      { allLabExecutors },
-    ] = await Promise.all([
+    const [{ makeApplier }, { hostExecutors, loadLater }, { systemdExecutors }] = await Promise.all([
       import('./host/apply.ts'),
       import('./host/step.ts'),
       import('./systemd/executors.ts'),
-      import('./image/executors.ts'),
-      import('./lab/step.ts'),
     ]);
+    const imageSteps = once(async () =>
+      (await import('./image/executors.ts')).imageExecutors({
+        store: await store(),
+        host,
+        open: openImage,
+        inUse: async () => (await apps()).inUse(signal),
+        progress: event => listeners.progress?.(event),
+        pulled: image => listeners.pulled?.(image),
+        removed: removed => listeners.removed?.(removed),
+      }),
+    );
+    const labSteps = once(async () => (await import('./lab/step.ts')).labExecutors(host));
     return makeApplier<AnyStep>(
       {
         ...hostExecutors(host.files, host.children),
         ...systemdExecutors(systemd),
-        ...imageExecutors({
-          store: await store(),
-          host,
-          open: openImage,
-          inUse: async () => (await apps()).inUse(signal),
-          progress: event => listeners.progress?.(event),
-          pulled: image => listeners.pulled?.(image),
-          removed: removed => listeners.removed?.(removed),
-        }),
-        ...allLabExecutors(host),
+        ...loadLater<ImageStep>(
+          { 'pull-image': true, 'remove-image': true, 'prune-images': true },
+          imageSteps,
+        ),
+        ...loadLater<OwnLabStep>(
+          {
+            'build-tree': true,
+            'make-cgroups': true,
+            'make-network': true,
+            'remove-network': true,
+            'open-egress': true,
+            'close-egress': true,
+            'start-lab': true,
+            'end-lab': true,
+          },
+          labSteps,
+        ),
       },
       host.files,
       host.locks,

@@ -1,6 +1,5 @@
 /** Puts the rooms together: finds the command, gives it what it works with, tells its error. */
 
-import { inspect } from 'node:util';
 import { parseInput } from './cli/command.ts';
 import type { Context } from './cli/context.ts';
 import { entries, findEntry } from './cli/registry.ts';
@@ -58,14 +57,14 @@ function tell(error: unknown, debug: boolean): number {
   if (isErrno(error, 'EPIPE')) return 141;
   if (error instanceof SpawnletError) {
     tellError(error);
-    if (debug) process.stderr.write(`${inspect(error)}\n`);
+    if (debug) process.stderr.write(`${process.getBuiltinModule('node:util').inspect(error)}\n`);
     return error.exitCode;
   }
   const known = error instanceof Error ? error.message : String(error);
   process.stderr.write(
     `spawnlet: ${known} [ERR_INTERNAL]\n  this is a defect of spawnlet: --debug shows where\n`,
   );
-  if (debug) process.stderr.write(`${inspect(error)}\n`);
+  if (debug) process.stderr.write(`${process.getBuiltinModule('node:util').inspect(error)}\n`);
   return 125;
 }
 

@@ -149,14 +149,14 @@ export function bundleFiles({ request, spec, image, now }: RunPlan): AppStep[] {
   ];
 }
 
+/** The start script makes the FIFOs that are listed here. */
 function gateSteps({ request, gate, attached }: RunPlan): AppStep[] {
   if (!gate) return [];
-  const fifo = (path: string): AppStep => ({ do: 'make-fifo', path, mode: 0o600 });
   const streams = attached ? engines[request.engine].fifos(request.stdin) : [];
+  const run = runDirectoryOf(request.name);
   return [
-    { do: 'make-directory', path: runDirectoryOf(request.name), mode: 0o700, owns: 'everything' },
-    ...streams.map(name => fifo(`${runDirectoryOf(request.name)}/${name}`)),
-    fifo(gateOf(request.name)),
+    directory(run, 0o700),
+    { do: 'write-file', path: `${run}/fifos`, content: `${['gate', ...streams].join(' ')}\n`, mode: 0o600 },
   ];
 }
 

@@ -1,6 +1,7 @@
-import { constants as flags } from 'node:fs';
+import { existsSync, constants as flags, watch } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { constants } from 'node:os';
+import { dirname } from 'node:path';
 import { Attachment, resize, type Streams } from '../engine/attach.ts';
 import { runDirectoryOf } from '../engine/script.ts';
 import { ended } from '../host/child.ts';
@@ -12,6 +13,9 @@ import type { UnitWatch } from '../systemd/watch.ts';
 import { gateOf, unitOf } from './plan.ts';
 import { directoryOf } from './spec.ts';
 import { exitCodeOf, startFailure } from './status.ts';
+
+/** Milliseconds until a container has to be made; mounting and making it takes a tenth of a second. */
+const startDeadline = 60_000;
 
 interface Dependencies {
   readonly host: Host;
@@ -45,7 +49,10 @@ export class Session {
    * @throws ERR_START, with 126 or 127 as exit code where the program cannot be run or is not there.
    */
   async pass(atGate: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    const gate = await openGate(gateOf(this.#name), signal);
+    const gate = await openGate(
+      gateOf(this.#name),
+      AbortSignal.any([signal, AbortSignal.timeout(startDeadline)]),
+    );
     try {
       const { files } = this.#deps.host;
       if (!(await files.look(`${runDirectoryOf(this.#name)}/pid`))) {
@@ -136,11 +143,11 @@ const nameOf = (number: number) =>
     .slice(3) ?? '';
 
 /**
- * Opens a FIFO for writing; that waits until the other side has opened it, which here means until the container is
- * made or has failed. An abort opens it for both, which waits for nobody, to end the wait.
+ * Opens a FIFO for writing when it is there; that waits until the other side has opened it, which here means until the
+ * container is made or has failed. An abort opens it for both, which waits for nobody, to end the wait.
  */
 async function openGate(path: string, signal: AbortSignal): Promise<FileHandle> {
-  signal.throwIfAborted();
+  await made(path, signal);
   const release = () => {
     void open(path, flags.O_RDWR | flags.O_NONBLOCK).then(both => both.close());
   };
@@ -151,5 +158,22 @@ async function openGate(path: string, signal: AbortSignal): Promise<FileHandle> 
     return gate;
   } finally {
     signal.removeEventListener('abort', release);
+  }
+}
+
+/** Waits until there is something at a path, in a directory that is there. */
+async function made(path: string, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const look = () => existsSync(path) && resolve();
+  const abort = () => reject(signal.reason);
+  const watcher = watch(dirname(path), look);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    if (signal.aborted) abort();
+    look();
+    await promise;
+  } finally {
+    signal.removeEventListener('abort', abort);
+    watcher.close();
   }
 }

@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import * as flags from '../app/request.ts';
 import { loadSockets } from '../engine/attach.ts';
 import { parseSignal } from '../engine/signal.ts';
 import { SpawnletError } from '../host/error.ts';
+import { unique } from '../host/process.ts';
 import { defineCommand, type Input, type Options } from './command.ts';
 import type { Context } from './context.ts';
 import { showProgress } from './progress.ts';
@@ -200,7 +200,7 @@ function freshName(image: string): string {
     .replace(/:.*$/, '')
     .replaceAll(/[^\w.-]/g, '-')
     .replace(/^[^a-zA-Z0-9]+/, '');
-  return `${(base || 'container').slice(0, 50)}-${randomBytes(2).toString('hex')}`;
+  return `${(base || 'container').slice(0, 50)}-${unique().slice(4)}`;
 }
 
 export const run = defineCommand({

@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { close, read, write } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { Readable, Writable } from 'node:stream';
-import { promisify } from 'node:util';
 import { isErrno, SpawnletError } from '../host/error.ts';
 
 /** The caller's streams. Standard input is given only where the container keeps its own open. */
@@ -14,9 +13,17 @@ export interface Streams {
   readonly detachKeys: Uint8Array;
 }
 
-const readFd = promisify(read);
-const writeFd = promisify(write);
-const closeFd = promisify(close);
+/** The calls of node:fs that take a file descriptor, as promises; node:util, which has promisify, is slow to load. */
+const readFd = (fd: number, room: Buffer, length: number) =>
+  new Promise<number>((resolve, reject) =>
+    read(fd, room, 0, length, null, (error, count) => (error ? reject(error) : resolve(count))),
+  );
+const writeFd = (fd: number, chunk: Buffer, at: number, length: number) =>
+  new Promise<number>((resolve, reject) =>
+    write(fd, chunk, at, length, null, (error, count) => (error ? reject(error) : resolve(count))),
+  );
+const closeFd = (fd: number) =>
+  new Promise<void>((resolve, reject) => close(fd, error => (error ? reject(error) : resolve())));
 
 /** conmon sends one byte that names the stream, then at most 8 KiB. */
 const packetSize = 8193;
@@ -105,14 +112,14 @@ export class Attachment implements AsyncDisposable {
     let room = Buffer.alloc(0);
     for (;;) {
       if (room.length < packetSize) room = Buffer.allocUnsafeSlow(8 * packetSize);
-      const { bytesRead } = await readFd(this.#fd, room, 0, packetSize, null).catch((cause: unknown) => {
-        if (isErrno(cause, 'ECONNRESET')) return { bytesRead: 0 };
+      const count = await readFd(this.#fd, room, packetSize).catch((cause: unknown) => {
+        if (isErrno(cause, 'ECONNRESET')) return 0;
         throw cause;
       });
-      if (bytesRead === 0) return;
+      if (count === 0) return;
       const target = room[0] === standardError ? error : output;
-      const flowing = target.write(room.subarray(1, bytesRead));
-      room = room.subarray(bytesRead);
+      const flowing = target.write(room.subarray(1, count));
+      room = room.subarray(count);
       if (!flowing) await once(target, 'drain');
     }
   }
@@ -150,7 +157,7 @@ export class Attachment implements AsyncDisposable {
   async #write(chunk: Buffer): Promise<void> {
     // conmon reads packets of 32 KiB at most.
     for (let at = 0; at < chunk.length; )
-      at += (await writeFd(this.#fd, chunk, at, Math.min(8192, chunk.length - at))).bytesWritten;
+      at += await writeFd(this.#fd, chunk, at, Math.min(8192, chunk.length - at));
   }
 
   #shutdown(how: number): void {

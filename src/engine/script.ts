@@ -27,6 +27,7 @@ export function mountScript(spec: ContainerSpec, engine: string): string {
   return `#!/bin/bash
 # Runs the container ${name}: mounts its image's layers, then hands over to ${engine}.
 set -eu
+[ ! -e ${runDirectoryOf(name)}/fifos ] || (cd ${runDirectoryOf(name)} && exec mkfifo -m 600 $(<fifos))
 cd ${directory}
 ${spec.network === 'host' ? hostNames : ''}cd ${layersDirectory}
 mount -t overlay overlay -o lowerdir=${lowerDirectories(spec)},upperdir=${directory}/upper,workdir=${directory}/work \\

@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { messageOf, SpawnletError } from './error.ts';
 import type { Files } from './files.ts';
 import type { Locks } from './lock.ts';
 import type { Holder } from './process.ts';
-import type { Executor, Executors, Json, Step } from './step.ts';
+import { unique } from './process.ts';
+import type { Executor, Json, LoadableExecutors, Step } from './step.ts';
 
 /** What a command wants to change, in order. */
 export interface Plan<S extends Step> {
@@ -72,7 +72,7 @@ interface Journal<S extends Step> {
  * the machine the steps of a plan may have reached the disk in any order, and are undone or finished all the same.
  */
 export function makeApplier<S extends Step>(
-  executors: Executors<S>,
+  executors: LoadableExecutors<S>,
   files: Files,
   locks: Locks,
   journals: string,
@@ -81,8 +81,9 @@ export function makeApplier<S extends Step>(
   /** What plans that could not be recovered had begun with: targets of their steps, and the errors. */
   let unfinished = new Map<string, SpawnletError>();
 
-  function executorOf(step: S): Executor<S> {
-    const found: unknown = executors[step.do as S['do']];
+  async function executorOf(step: S): Promise<Executor<S>> {
+    const entry: unknown = executors[step.do as S['do']];
+    const found: unknown = typeof entry === 'function' ? await entry() : entry;
     if (!found)
       throw new SpawnletError('ERR_JOURNAL', `this spawnlet does not know the step '${step.do}'`, {
         hint: 'use the version of spawnlet that began it',
@@ -94,7 +95,7 @@ export function makeApplier<S extends Step>(
   async function undo(plan: Plan<S>, entries: readonly Entry[]): Promise<void> {
     for (const entry of entries.toReversed()) {
       const step = plan.steps[entry.step];
-      if (step) await executorOf(step).undo?.(step, entry.prior);
+      if (step) await (await executorOf(step)).undo?.(step, entry.prior);
     }
   }
 
@@ -108,7 +109,7 @@ export function makeApplier<S extends Step>(
   ): Promise<void> {
     for (const [index, step] of plan.steps.entries()) {
       signal.throwIfAborted();
-      const executor = executorOf(step);
+      const executor = await executorOf(step);
       if (await executor.satisfied(step)) continue;
       await watchers.border?.(index, 'before');
       const entry: Entry = { step: index, prior: (await executor.prior?.(step)) ?? null };
@@ -146,7 +147,7 @@ export function makeApplier<S extends Step>(
       await files.append(path, '\n', 0o600);
       for (const { step: index } of entries) {
         const step = head.steps[index];
-        if (step) await executorOf(step).clean?.(step, signal);
+        if (step) await (await executorOf(step)).clean?.(step, signal);
       }
       if (head.ifInterrupted === 'undo') await undo(head, entries);
       else await run(head, path, [...entries], async () => undefined, signal);
@@ -231,22 +232,25 @@ export function makeApplier<S extends Step>(
   return {
     recover,
     async pending(plan) {
-      const open = await Promise.all(plan.steps.map(async step => !(await executorOf(step).satisfied(step))));
+      const open = await Promise.all(
+        plan.steps.map(async step => !(await (await executorOf(step)).satisfied(step))),
+      );
       return plan.steps.filter((_step, index) => open[index]);
     },
     async dryRun(plan) {
-      const rows = (await this.pending(plan)).map(step => {
-        const executor = executorOf(step);
+      const rows: string[] = [];
+      for (const step of await this.pending(plan)) {
+        const executor = await executorOf(step);
         const body = executor.body?.(step);
-        return body === undefined ? executor.describe(step) : `${executor.describe(step)}\n${indent(body)}`;
-      });
+        rows.push(executor.describe(step) + (body === undefined ? '' : `\n${indent(body)}`));
+      }
       return rows.length === 0 ? 'nothing to do\n' : `${rows.join('\n')}\n`;
     },
     async apply(plan, signal) {
       // A command may have been killed since this one began; what it left would be undone on top of what is made here.
       await recover(signal);
       refuseUnfinished(plan);
-      const journal = join(journals, `${locks.self.pid}-${randomBytes(4).toString('hex')}.jsonl`);
+      const journal = join(journals, `${locks.self.pid}-${unique()}.jsonl`);
       const entries: Entry[] = [];
       const begin = async () => {
         const head: Head<S> = { version: 1, holder: locks.self, ...plan };

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 
 /** Who holds a lock, wrote a journal or a temporary file: enough to tell whether that very process still runs. */
@@ -38,9 +37,15 @@ export function isAlive(holder: Pick<Holder, 'pid' | 'start' | 'boot'>): boolean
   return holder.boot === bootId() && startOf(holder.pid) === holder.start;
 }
 
+/** Eight hex digits that tell apart what one process makes; no secret, so node's cryptography is not loaded for it. */
+export const unique = (): string =>
+  Math.floor(Math.random() * 2 ** 32)
+    .toString(16)
+    .padStart(8, '0');
+
 /** A name, in the directory of the file that it is to become, for what this process is writing. */
 export function temporaryName(): string {
-  return `.${process.pid}-${startOfSelf()}-${randomBytes(4).toString('hex')}~`;
+  return `.${process.pid}-${startOfSelf()}-${unique()}~`;
 }
 
 /** True for a {@link temporaryName} that a process which is gone has left. */

@@ -52,6 +52,20 @@ export interface Executor<S extends Step> {
 /** One executor for each kind of a closed union: a kind that is missing does not compile. */
 export type Executors<S extends Step> = { readonly [K in S['do']]: Executor<Extract<S, { do: K }>> };
 
+/** The same, where some are loaded only when a plan has a step of their kind. */
+export type LoadableExecutors<S extends Step> = {
+  readonly [K in S['do']]: Executor<Extract<S, { do: K }>> | (() => Promise<Executor<Extract<S, { do: K }>>>);
+};
+
+/** Executors of these kinds, of a room that is loaded when the first of them is needed. */
+export function loadLater<S extends Step>(
+  kinds: Readonly<Record<S['do'], true>>,
+  load: () => Promise<Executors<S>>,
+): LoadableExecutors<S> {
+  const entries = (Object.keys(kinds) as S['do'][]).map(kind => [kind, async () => (await load())[kind]]);
+  return Object.fromEntries(entries) as LoadableExecutors<S>;
+}
+
 const octal = (mode: number) => mode.toString(8).padStart(4, '0');
 
 /** What a file was before it was written; null if nothing was there. */

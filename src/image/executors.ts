@@ -1,7 +1,7 @@
 import type { Host } from '../host/host.ts';
 import type { Executors } from '../host/step.ts';
 import type { Platform } from './manifest.ts';
-import { type LayerProgress, pull } from './pull.ts';
+import type { LayerProgress } from './pull.ts';
 import { formatReference, parseReference } from './reference.ts';
 import type { Source } from './source.ts';
 import type { InUse, Removed, Store, StoredImage } from './store.ts';
@@ -52,6 +52,7 @@ export function imageExecutors(dependencies: ImageDependencies): Executors<Image
       },
       apply: async (step, signal) => {
         await using source = await open(step.reference, signal);
+        const { pull } = await import('./pull.ts');
         const options = { ...(step.platform && { platform: step.platform }), ...(progress && { progress }) };
         pulled?.(await pull(store, source, host, options, signal));
       },

@@ -262,8 +262,8 @@ export class Store {
     const found = row && (await this.#read(row));
     if (!row || !found) return undefined;
     const layers: Layer[] = [];
-    for (const keys of await layerKeys(found.config.diffIds)) {
-      const layer = (await this.layers.find(keys.own)) ?? (await this.layers.find(keys.chain));
+    for (const [index, diffId] of found.config.diffIds.entries()) {
+      const layer = (await this.layers.find(keyOf(diffId))) ?? (await this.#chained(found.config, index));
       if (!layer) return undefined;
       layers.push(layer);
     }
@@ -277,6 +277,12 @@ export class Store {
       layers,
       size: layers.reduce((sum, layer) => sum + layer.size, 0),
     };
+  }
+
+  /** A layer that has links into lower ones is there under its chainID; that takes hashing, so it is looked for last. */
+  async #chained(config: ImageConfig, index: number): Promise<Layer | undefined> {
+    const key = (await layerKeys(config.diffIds))[index]?.chain;
+    return key === undefined ? undefined : this.layers.find(key);
   }
 
   /** Mark and sweep: `choose` says which rows stay; all that these, leases and apps do not need goes. */

@@ -10,7 +10,8 @@ import type { LabStep } from './plan.ts';
 import { type LabRecord, placesOf } from './record.ts';
 import { buildTreeExecutor } from './tree.ts';
 
-type OwnStep = Exclude<LabStep, { do: keyof ReturnType<typeof hostExecutors> }>;
+/** Steps of labs that no other room knows. */
+export type OwnLabStep = Exclude<LabStep, { do: keyof ReturnType<typeof hostExecutors> }>;
 
 /** What the boot script is given to live in; nothing of the caller's environment reaches a lab. */
 const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' };
@@ -107,7 +108,7 @@ async function end(host: Host, name: string, hierarchies: readonly Hierarchy[]):
 }
 
 /** Executors of all that a lab needs, files included. */
-export function labExecutors(host: Host): Executors<OwnStep> {
+export function labExecutors(host: Host): Executors<OwnLabStep> {
   const { files, clock } = host;
   return {
     'build-tree': buildTreeExecutor(host),
