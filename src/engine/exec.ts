@@ -1,8 +1,8 @@
 import type { SpawnOptions } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { ended } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
+import { unique } from '../host/process.ts';
 import { containerIdOf, crunWords } from './crun.ts';
 import { runDirectoryOf } from './script.ts';
 
@@ -63,7 +63,7 @@ export async function execIn(
   process: ProcessSpec,
   stdio: SpawnOptions['stdio'],
 ): Promise<ExecEnd> {
-  const file = `${runDirectoryOf(name)}/exec-${randomBytes(6).toString('hex')}.json`;
+  const file = `${runDirectoryOf(name)}/exec-${unique()}.json`;
   const log = `${file}.log`;
   const cgroups = await cgroupsOf(host, name);
   await host.files.write(file, JSON.stringify(process), 0o600);
