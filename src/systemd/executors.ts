@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import type { Executors, Json } from '../host/step.ts';
 import type { SystemdClient } from './client.ts';
 import type { UnitLevelProperty, UnitProperties } from './properties.ts';
@@ -53,6 +54,20 @@ export function systemdExecutors(connect: () => Promise<SystemdClient>): Executo
     await client.stopUnit(step.name, 'replace', signal);
   }
 
+  /** Ends a unit whose start is taken back: at once, since it has done nothing yet that is to be ended in order. */
+  async function takeBack(step: Named, signal: AbortSignal): Promise<void> {
+    const client = await connect();
+    if (!(await settled(step, down))) {
+      const job = await client.enqueue('stop', step.name, 'replace', signal);
+      // Nothing of it may be left to kill.
+      await client
+        .killUnit(step.name, 'all', constants.signals.SIGKILL, signal)
+        .catch(() => signal.throwIfAborted());
+      await job.done;
+    }
+    await client.resetFailedUnit(step.name, signal);
+  }
+
   async function enable(step: Named, signal: AbortSignal): Promise<void> {
     const client = await connect();
     await client.enableUnitFiles([step.name], 'persistent', signal);
@@ -70,7 +85,7 @@ export function systemdExecutors(connect: () => Promise<SystemdClient>): Executo
       prior: wasUp,
       apply: start,
       undo: async (step, prior) => {
-        if (!was(prior, 'up')) await stop(step, undoing());
+        if (!was(prior, 'up')) await takeBack(step, undoing());
       },
     },
     'stop-unit': {
