@@ -57,15 +57,15 @@ export const gateScript = (
   otherwise: string,
 ): string => `if [ -p ${runDirectoryOf(name)}/gate ]; then
   exec 5<>${runDirectoryOf(name)}/gate
-  read -r -t 10 -u 5 _ || { echo 'spawnlet run went away before it had attached' >&2; ${otherwise}; }
+  read -r -t 10 -u 5 _ || { echo 'spawnlet run went away before it had attached' >&2; rm -f ${runDirectoryOf(name)}/gate; ${otherwise}; }
   exec 5>&-
   rm -f ${runDirectoryOf(name)}/gate
 fi
 `;
 
-/** A gate that is still there: the container was not made, and `spawnlet run` has yet to read why. */
+/** A gate that is still there: the container could not be made, and `spawnlet run` has yet to read why. */
 const waitAtGate = (name: string) => `gate=${runDirectoryOf(name)}/gate
-if [ -p $gate ]; then exec 5<>$gate; read -r -t 10 -u 5 _ || :; fi
+if [ "$SERVICE_RESULT" = exit-code ] && [ -p $gate ]; then exec 5<>$gate; read -r -t 10 -u 5 _ || :; fi
 `;
 
 /**
