@@ -78,7 +78,7 @@ node=node_modules/node-linux-$arch/bin/node
 
 # npm replaces the whole of node_modules: it must not run on the Node that lies in it.
 PATH=$(printf %s "$PATH" | sed "s|$root/node_modules/.bin:||g")
-if [ ! node_modules/.package-lock.json -nt package-lock.json ]; then
+if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   command -v npm >/dev/null || fail 'npm is missing: apt-get install npm'
   echo 'setup: installing modules' >&2
   quiet='--ignore-scripts --no-audit --no-fund --loglevel=error'
