@@ -224,10 +224,6 @@ export class Apps {
         hint: `spawnlet stop ${name} first, or spawnlet rm -f ${name}`,
       });
     }
-    if (!ended) {
-      const systemd = await this.#deps.systemd();
-      await systemd.killUnit(unitOf(name), 'all', constants.signals.SIGKILL, signal);
-    }
     await this.#deps.applier.apply(this.#removal(app), signal);
   }
 

@@ -160,14 +160,14 @@ function gateSteps({ request, gate, attached }: RunPlan): AppStep[] {
   ];
 }
 
-/** What removes a container that is not running: exactly what {@link planRun} made. */
+/** What removes a container: exactly what {@link planRun} made. One that runs is killed. */
 export function planRemove(name: string, removeAfterwards: boolean, enabled: boolean): Plan<AppStep> {
   const unit = unitOf(name);
   return {
     title: `rm ${name}`,
     ifInterrupted: 'finish',
     steps: [
-      { do: 'stop-unit', name: unit },
+      { do: 'kill-unit', name: unit },
       ...(enabled ? [{ do: 'disable-unit', name: unit } as const] : []),
       { do: 'remove', path: unitPathOf(name, removeAfterwards) },
       { do: 'remove', path: directoryOf(name) },

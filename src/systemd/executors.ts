@@ -9,6 +9,8 @@ export type SystemdStep =
   | { readonly do: 'start-unit'; readonly name: string }
   /** Stops a unit and waits until it is down; undone by starting it, if it was up before. */
   | { readonly do: 'stop-unit'; readonly name: string }
+  /** Kills every process of a unit and waits until it is down; they cannot come back. */
+  | { readonly do: 'kill-unit'; readonly name: string }
   /** Makes the links of `[Install]`; undone by removing them, if there were none before. */
   | { readonly do: 'enable-unit'; readonly name: string }
   | { readonly do: 'disable-unit'; readonly name: string }
@@ -54,18 +56,21 @@ export function systemdExecutors(connect: () => Promise<SystemdClient>): Executo
     await client.stopUnit(step.name, 'replace', signal);
   }
 
+  /** The stop is queued first, so that Restart= does not start the unit again. */
+  async function kill(step: Named, signal: AbortSignal): Promise<void> {
+    const client = await connect();
+    const job = await client.enqueue('stop', step.name, 'replace', signal);
+    // Nothing of it may be left to kill.
+    await client
+      .killUnit(step.name, 'all', constants.signals.SIGKILL, signal)
+      .catch(() => signal.throwIfAborted());
+    await job.done;
+  }
+
   /** Ends a unit whose start is taken back: at once, since it has done nothing yet that is to be ended in order. */
   async function takeBack(step: Named, signal: AbortSignal): Promise<void> {
-    const client = await connect();
-    if (!(await settled(step, down))) {
-      const job = await client.enqueue('stop', step.name, 'replace', signal);
-      // Nothing of it may be left to kill.
-      await client
-        .killUnit(step.name, 'all', constants.signals.SIGKILL, signal)
-        .catch(() => signal.throwIfAborted());
-      await job.done;
-    }
-    await client.resetFailedUnit(step.name, signal);
+    if (!(await settled(step, down))) await kill(step, signal);
+    await (await connect()).resetFailedUnit(step.name, signal);
   }
 
   async function enable(step: Named, signal: AbortSignal): Promise<void> {
@@ -96,6 +101,11 @@ export function systemdExecutors(connect: () => Promise<SystemdClient>): Executo
       undo: async (step, prior) => {
         if (was(prior, 'up')) await start(step, undoing());
       },
+    },
+    'kill-unit': {
+      describe: step => `kill ${step.name}`,
+      satisfied: step => settled(step, down),
+      apply: kill,
     },
     'enable-unit': {
       describe: step => `enable ${step.name}`,
