@@ -1,14 +1,13 @@
-/** A child of a test: makes a lab, and is killed at one border of the plan: `NAME KIND before|after`. */
-import { join } from 'node:path';
+/** A child of a test: makes a lab, and is killed at one border of the plan: `NAME JOURNALS KIND before|after`. */
 import { makeApplier } from '../../src/host/apply.ts';
 import { realHost } from '../../src/host/host.ts';
 import { up } from '../../src/lab/lab.ts';
 import type { LabStep } from '../../src/lab/plan.ts';
 import { parseLabSpec } from '../../src/lab/spec.ts';
 import { allLabExecutors } from '../../src/lab/step.ts';
-import { labDirectory, lockDirectory } from '../../src/names.ts';
+import { lockDirectory } from '../../src/names.ts';
 
-const [name = '', kind, side] = process.argv.slice(2);
+const [name = '', journals = '', kind, side] = process.argv.slice(2);
 const host = realHost(lockDirectory, 'killed up');
 const executors = allLabExecutors(host);
 const die = (when: string) => {
@@ -25,6 +24,6 @@ const watched = Object.fromEntries(
     return [key, { ...executor, apply }];
   }),
 ) as typeof executors;
-const applier = makeApplier(watched, host.files, host.locks, join(labDirectory, 'journal'));
+const applier = makeApplier(watched, host.files, host.locks, journals);
 const spec = parseLabSpec({ name, network: name });
-await up(host, applier, spec, host.locks.self, AbortSignal.timeout(60_000));
+await up(host, applier, spec, null, AbortSignal.timeout(60_000));
