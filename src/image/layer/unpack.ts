@@ -75,7 +75,14 @@ export async function unpackLayer(
     await extractor.write(run);
   }
 
+  // Whatever waits for the source or for tar, also before the first byte, ends with them.
+  const stop = () => {
+    request.blob.destroy(new Error('ended', { cause: signal.reason }));
+    void extractor[Symbol.asyncDispose]();
+  };
+  signal.addEventListener('abort', stop, { once: true });
   try {
+    signal.throwIfAborted();
     const seen = { whole: false };
     const blob = verify(request, seen);
     const head = await firstBytes(blob);
@@ -126,6 +133,7 @@ export async function unpackLayer(
     signal.throwIfAborted();
     throw asRefusal(error, descriptor.digest);
   } finally {
+    signal.removeEventListener('abort', stop);
     request.blob.destroy();
     await extractor[Symbol.asyncDispose]();
   }
