@@ -1,0 +1,117 @@
+// runs in a lab
+// A command that is killed at any border of its plan is undone or finished by the next one.
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { systemChildren } from '../../src/host/child.ts';
+import { debianImage, done, type Fixture, spawnlet, useImages } from '../app/tools.ts';
+import { settledDifference, traces } from './traces.ts';
+
+const program = join(import.meta.dirname, 'killed-at.ts');
+const killed = 137;
+const image = 'localhost/images:deb';
+let images: Fixture;
+let ref = '';
+/** The host with the image, and with whatever the first container leaves for all that follow. */
+let clean: readonly string[] = [];
+
+before(async () => {
+  images = await useImages({ deb: debianImage() });
+  ref = images.ref('deb');
+  await done(['run', '-d', '--name', 'first', ref, 'sleep', '1000']);
+  await done(['rm', '-f', 'first']);
+  clean = await traces();
+});
+
+after(() => images[Symbol.asyncDispose]());
+
+/** Runs a command that is killed at a border. False if it has fewer of them and went through. */
+async function runUntil(border: number, words: readonly string[]): Promise<boolean> {
+  const argv = [process.execPath, '--disable-warning=ExperimentalWarning', program, String(border), ...words];
+  const { code, stderr } = await systemChildren.capture(argv, { signal: AbortSignal.timeout(60_000) });
+  assert.ok(code === killed || code === 0, `border ${border}: ended with ${code}: ${stderr}`);
+  return code === killed;
+}
+
+/** Any next command: it says that it has cleaned up, and about nothing else. */
+async function nextCommand(at: string): Promise<string> {
+  const { code, out, err } = await spawnlet(['ps', '-a']);
+  assert.equal(code, 0, `${at}: ${err}`);
+  assert.match(err, /^(cleaned up after '.*', which was cut off\n)?$/, at);
+  return out;
+}
+
+async function assertClean(at: string, expected = clean): Promise<void> {
+  assert.deepEqual(await settledDifference(expected), [], at);
+}
+
+async function walk(least: number, visit: (border: number, at: string) => Promise<boolean>): Promise<void> {
+  let border = 1;
+  while (await visit(border, `killed at border ${border}`)) border++;
+  assert.ok(border > least, `${border} borders: is anything journalled?`);
+}
+
+test('a run -d that is killed between any two steps is gone', async () => {
+  await walk(10, async (border, at) => {
+    const stopped = await runUntil(border, ['run', '-d', '--name', 'w', ref, 'sleep', '1000']);
+    const list = await nextCommand(at);
+    if (stopped) assert.doesNotMatch(list, /^w /m, at);
+    else await done(['rm', '-f', 'w']);
+    await assertClean(at);
+    return stopped;
+  });
+});
+
+test('a run --rm that is killed between any two steps is gone', async () => {
+  await walk(10, async (border, at) => {
+    const stopped = await runUntil(border, ['run', '--rm', '--name', 'w', ref, 'true']);
+    await nextCommand(at);
+    await assertClean(at);
+    return stopped;
+  });
+});
+
+test('a run that made its own pull is undone, and the image stays whole or was never there', async () => {
+  await done(['image', 'rm', image]);
+  const bare = await traces();
+  await walk(10, async (border, at) => {
+    const stopped = await runUntil(border, ['run', '--rm', '--name', 'w', ref, 'true']);
+    await nextCommand(at);
+    const { code } = await spawnlet(['image', 'inspect', image]);
+    if (code !== 0) await assertClean(at, bare);
+    else await assertClean(at);
+    if (code === 0 && border < 4) await done(['image', 'rm', image]);
+    return stopped;
+  });
+  await done(['image', 'pull', ref]);
+});
+
+test('an rm -f that is killed has not begun, or is finished', async () => {
+  await walk(4, async (border, at) => {
+    await done(['run', '-d', '--name', 'w', ref, 'sleep', '1000']);
+    const stopped = await runUntil(border, ['rm', '-f', 'w']);
+    const list = await nextCommand(at);
+    if (border === 1) {
+      assert.match(list, /^w .* running\s*$/m, at);
+      await done(['rm', '-f', 'w']);
+    } else assert.doesNotMatch(list, /^w /m, at);
+    await assertClean(at);
+    return stopped;
+  });
+});
+
+test('a pull that is killed leaves a whole image or none', async () => {
+  await walk(2, async (border, at) => {
+    await done(['image', 'rm', image]);
+    const bare = await traces();
+    const stopped = await runUntil(border, ['image', 'pull', ref]);
+    await nextCommand(at);
+    const { code } = await spawnlet(['image', 'inspect', image]);
+    if (code !== 0) {
+      await assertClean(at, bare);
+      await done(['image', 'pull', ref]);
+    }
+    await assertClean(at);
+    return stopped;
+  });
+});

@@ -1,0 +1,23 @@
+/** A child of a test: spawnlet, killed at one border of the plans that it applies: `NUMBER WORD…`. */
+import { parseInput } from '../../src/cli/command.ts';
+import { findEntry } from '../../src/cli/registry.ts';
+import { makeContext } from '../../src/context.ts';
+
+const [number = '', ...words] = process.argv.slice(2);
+let border = 0;
+let last = '';
+
+/** After a step and before the next is one border: nothing has been written in between. */
+function pass(_index: number, side: 'before' | 'journalled' | 'after'): void {
+  const same = side === 'before' && last === 'after';
+  last = side;
+  if (!same && ++border === Number(number)) process.kill(process.pid, 'SIGKILL');
+}
+
+const found = findEntry(words);
+if (!found) throw new Error(`there is no command ${words.join(' ')}`);
+const command = await found.entry.load();
+const input = parseInput(command, found.rest);
+if (input === 'help') throw new Error('a command that does something is needed');
+await using context = await makeContext(words, { border: pass });
+process.exitCode = await command.run(input, context);
