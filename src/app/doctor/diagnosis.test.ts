@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { FakeChildren, programMissing } from '../../host/child.ts';
 import { realHost } from '../../host/host.ts';
 import { diagnose, isHealthy, missing, note, ok, type Place, type Probe } from './diagnosis.ts';
-import { nspawnProgram, program } from './engine-probes.ts';
+import { container, nspawnProgram, program } from './engine-probes.ts';
+import { limits } from './host-probes.ts';
 
 const place: Place = { host: realHost('/nonexistent', 'test'), directory: '' };
 const never = new AbortController().signal;
@@ -94,4 +98,30 @@ test('without systemd-nspawn containers run all the same', async () => {
   const [row] = await diagnose([nspawnProgram], bare, never);
   assert.equal(row?.verdict, 'note');
   assert.equal(row?.fix, 'apt-get install systemd-container');
+});
+
+test('a hybrid host that crun refuses is told how to boot', async () => {
+  const stderr = 'cgroups in hybrid mode not supported, drop all controllers from cgroup2\n';
+  const directory = await mkdtemp(join(tmpdir(), 'doctor-'));
+  try {
+    const children = new FakeChildren({ 'systemd-run': () => ({ code: 1, stderr }) });
+    const found = await container.look({ host: { ...place.host, children }, directory }, never);
+    assert.equal(found.verdict, 'missing');
+    assert.match(found.fix ?? '', /systemd\.unified_cgroup_hierarchy=1/);
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+});
+
+test('limits that a cgroup does not have are named', async () => {
+  const answer = (stdout: string): Place => {
+    const children = new FakeChildren({ 'systemd-run': () => ({ stdout: Buffer.from(stdout) }) });
+    return { host: { ...place.host, children }, directory: '' };
+  };
+  const v1 = await limits.look(answer('67108864\n321\n50000\n'), never);
+  const v2 = await limits.look(answer('67108864\n321\n50000 100000\n'), never);
+  assert.deepEqual([v1.verdict, v2.verdict], ['ok', 'ok']);
+  const lost = await limits.look(answer('max\n321\nnone\n'), never);
+  assert.equal(lost.verdict, 'missing');
+  assert.match(lost.finding, /: memory, cpu$/);
 });

@@ -147,7 +147,8 @@ export const inotify: Probe = {
       if (isErrno(error, 'EMFILE', 'ENOSPC')) return missing(`all of ${most} instances are in use`, fix);
       throw error;
     }
-    const finding = `${used} of ${most} instances are in use`;
+    // The limit is the user's in the whole kernel; other PID namespaces are out of sight.
+    const finding = `${used} of ${most} instances are seen in use`;
     return most - used < spareInstances ? note(finding, fix) : ok(finding);
   },
 };
