@@ -32,6 +32,23 @@ export const persistentUnits = '/etc/systemd/system';
 /** Where units of this boot lie. */
 export const transientUnits = '/run/systemd/system';
 
+/** Where systemd looks for units of the system; systemd.unit(5). */
+export const unitPath = [
+  '/etc/systemd/system.control',
+  '/run/systemd/system.control',
+  '/run/systemd/transient',
+  '/run/systemd/generator.early',
+  persistentUnits,
+  '/etc/systemd/system.attached',
+  transientUnits,
+  '/run/systemd/system.attached',
+  '/run/systemd/generator',
+  '/usr/local/lib/systemd/system',
+  '/usr/lib/systemd/system',
+  '/lib/systemd/system',
+  '/run/systemd/generator.late',
+];
+
 /** The journal namespace of containers, so that none rotates the host's log away. */
 export const logNamespace = 'spawnlet';
 

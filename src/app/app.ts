@@ -2,12 +2,13 @@ import { constants } from 'node:os';
 import { containerIdOf, crunWords } from '../engine/crun.ts';
 import { engines } from '../engine/engines.ts';
 import { execIn, type ProcessSpec } from '../engine/exec.ts';
+import { compiledFilter, keepFilter } from '../engine/filter-cache.ts';
 import type { Applier, Plan } from '../host/apply.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import type { InUse } from '../image/store.ts';
 import { lookupUser } from '../image/user.ts';
-import { appsDirectory } from '../names.ts';
+import { appsDirectory, unitPath } from '../names.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
 import { hostFacts, imageFacts } from './facts.ts';
@@ -71,7 +72,9 @@ export class Apps {
     const spec = containerOf(request, found, facts);
     const missing = engines[request.engine].refuse(spec);
     if (missing) throw refusedBy(request.engine, missing.flag, missing.hint);
-    return { request, spec, image: found, now: host.clock.now(), spawnlet: words, ...options };
+    const filter = request.engine === 'crun' ? await compiledFilter(host.files, spec.seccomp) : undefined;
+    const now = host.clock.now();
+    return { request, spec, image: found, now, spawnlet: words, ...(filter && { filter }), ...options };
   }
 
   async dryRun(plan: RunPlan): Promise<string> {
@@ -93,17 +96,38 @@ export class Apps {
         hint: `choose another --name, or: spawnlet rm -f ${name}`,
       });
     }
-    const systemd = await this.#deps.systemd();
-    if ((await systemd.unitProperty(unitOf(name), 'LoadState', signal)) === 'not-found') return;
-    const path = await systemd.unitProperty(unitOf(name), 'FragmentPath', signal);
+    const path = await this.#foreignUnit(unitOf(name), signal);
+    if (path === undefined) return;
     throw new SpawnletError('ERR_NAME_TAKEN', `${unitOf(name)} is a unit that is not spawnlet's (${path})`, {
       hint: 'choose another --name',
     });
   }
 
+  /**
+   * Where a unit lies, or that it is loaded. Its properties would tell, but systemd goes through all of its directories to
+   * say that it has no such unit: 10 ms.
+   */
+  async #foreignUnit(unit: string, signal: AbortSignal): Promise<string | undefined> {
+    for (const directory of unitPath) {
+      const path = `${directory}/${unit}`;
+      if (await this.#deps.host.files.look(path)) return path;
+    }
+    const systemd = await this.#deps.systemd();
+    return (await systemd.isLoaded(unit, signal)) ? 'loaded' : undefined;
+  }
+
   /** What attaches to a run of a container, and waits for it. */
   session(name: string): Session {
     return new Session(name, this.#deps);
+  }
+
+  /** The session of the run that {@link create} has begun. */
+  sessionOf(plan: RunPlan): Session {
+    const { name, engine } = plan.request;
+    const keep = engine === 'crun' && plan.filter === undefined;
+    return new Session(name, this.#deps, async () => {
+      if (keep) await keepFilter(this.#deps.host.files, name, plan.spec.seccomp);
+    });
   }
 
   /** All containers, by name. */

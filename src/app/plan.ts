@@ -1,5 +1,6 @@
 import type { ContainerSpec } from '../engine/container.ts';
 import { engines } from '../engine/engines.ts';
+import { filterAnnotation } from '../engine/filter-cache.ts';
 import { runDirectoryOf } from '../engine/script.ts';
 import { containerUnit } from '../engine/unit.ts';
 import type { Plan } from '../host/apply.ts';
@@ -61,6 +62,8 @@ export interface RunPlan {
   /** Whether they take its streams then. */
   readonly attached: boolean;
   readonly enable: boolean;
+  /** The compiled form of the seccomp filter, for crun. */
+  readonly filter?: string;
   /** Words that run spawnlet, for a unit that fetches its image before it starts. */
   readonly spawnlet: readonly string[];
 }
@@ -118,7 +121,7 @@ function directories({ directory: at, volumes, layers }: ContainerSpec, image: I
 }
 
 /** The files of the bundle; they alone change when a container's image is fetched anew. */
-export function bundleFiles({ request, spec, image, now }: RunPlan): AppStep[] {
+export function bundleFiles({ request, spec, image, now, filter }: RunPlan): AppStep[] {
   const file = (name: string, content: string, mode: number, shown?: string): AppStep => ({
     do: 'write-file',
     path: `${spec.directory}/${name}`,
@@ -135,12 +138,18 @@ export function bundleFiles({ request, spec, image, now }: RunPlan): AppStep[] {
       [annotation.digest]: image.digest,
       [annotation.layers]: image.layerKeys.join(','),
       [annotation.created]: new Date(now).toISOString(),
+      ...(filter !== undefined && { [filterAnnotation]: filter }),
     }),
     undefined,
     1,
   )}\n`;
   return [
-    file('config.json', bundle, 0o600, redacted(bundle, spec, asked)),
+    file(
+      'config.json',
+      bundle,
+      0o600,
+      redacted(filter === undefined ? bundle : bundle.replace(filter, '…'), spec, asked),
+    ),
     file('start', engine.startScript(spec, request.register), 0o600),
     file('stopped', engine.stoppedScript(spec, request.removeAfterwards), 0o600),
     file('hosts', hostsText(spec.hostname), 0o644),

@@ -32,10 +32,13 @@ export interface RunEnd {
 export class Session {
   readonly #name: string;
   readonly #deps: Dependencies;
+  readonly #made: () => Promise<void>;
 
-  constructor(name: string, deps: Dependencies) {
+  /** `made` is called when the engine has made the container. */
+  constructor(name: string, deps: Dependencies, made: () => Promise<void> = async () => undefined) {
     this.#name = name;
     this.#deps = deps;
+    this.#made = made;
   }
 
   /** Keeps what happens to the unit from now on, so that {@link ended} knows the end of a run that is over at once. */
@@ -58,6 +61,7 @@ export class Session {
       if (!(await files.look(`${runDirectoryOf(this.#name)}/pid`))) {
         throw this.#failed((await files.read(`${directoryOf(this.#name)}/error`)) ?? '');
       }
+      await this.#made();
       await atGate();
     } finally {
       await gate.write('\n');

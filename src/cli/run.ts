@@ -245,7 +245,7 @@ async function runImage(input: RunInput, context: Context): Promise<number> {
     process.stdout.write(await apps.dryRun(plan));
     return 0;
   }
-  const session = apps.session(request.name);
+  const session = apps.sessionOf(plan);
   await using watch = await session.watch(context.signal);
   await apps.create(plan, context.signal);
   // Loaded while crun makes the container.

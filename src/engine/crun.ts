@@ -53,7 +53,7 @@ function startScript(spec: ContainerSpec): string {
     ...(spec.stdin ? ['--stdin'] : []),
     ...(spec.terminal ? ['--terminal'] : []),
   ];
-  return `${mountScript(spec, 'conmon and crun')}rm -f attach ctl winsz error
+  return `${mountScript(spec, 'conmon and crun')}[ ! -e ctl ] || rm -f attach ctl winsz
 started() {
   local made
   read -r made <&4
@@ -64,6 +64,7 @@ ${spec.terminal ? '' : openStreams(run)}  ${gateScript(
   )
     .trimEnd()
     .replaceAll('\n', '\n  ')}
+  wait
   exec ${crunCommand(name)} start ${containerIdOf(name)}
 }
 exec 3> >(started 4<&0 < /dev/null)
@@ -74,7 +75,7 @@ exec conmon ${['--cuuid="$INVOCATION_ID"', ...conmon.map(quoted)].join(' \\\n  '
 
 /** conmon's pipes are the first user's alone; a program that has changed its user may open /dev/stdout again. */
 const openStreams = (run: string) => `  read -r made < ${run}/pid || :
-  chmod 666 /proc/$made/fd/1 /proc/$made/fd/2
+  chmod 666 /proc/$made/fd/1 /proc/$made/fd/2 &
 `;
 
 /** Signals that conmon, the unit's main process, passes on to PID 1 of the container: SIGINT, SIGQUIT, SIGTERM. */

@@ -1,5 +1,14 @@
-import { watch } from 'node:fs';
-import { link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  watch,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Clock } from './clock.ts';
 import { isErrno, SpawnletError } from './error.ts';
@@ -43,9 +52,9 @@ export function fileLocks(directory: string, command: string, clock: Clock): Loc
   const self = holderHere(command);
   const pathOf = (name: string) => join(directory, `${name.replaceAll(/[^\w.@-]/g, '_')}.lock`);
 
-  async function holderOf(path: string): Promise<Holder | undefined> {
+  function holderOf(path: string): Holder | undefined {
     try {
-      return JSON.parse(await readFile(path, 'utf8')) as Holder;
+      return JSON.parse(readFileSync(path, 'utf8')) as Holder;
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return undefined;
       throw error;
@@ -56,21 +65,21 @@ export function fileLocks(directory: string, command: string, clock: Clock): Loc
   async function attempt(path: string): Promise<Holder | undefined> {
     const mine = join(directory, temporaryName());
     try {
-      await writeFile(mine, JSON.stringify(self), { mode: 0o600 });
+      writeFileSync(mine, JSON.stringify(self), { mode: 0o600 });
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error;
-      await mkdir(directory, { recursive: true, mode: 0o700 });
-      await writeFile(mine, JSON.stringify(self), { mode: 0o600 });
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      writeFileSync(mine, JSON.stringify(self), { mode: 0o600 });
     }
     try {
       for (let checks = 0; ; ) {
         try {
-          await link(mine, path);
+          linkSync(mine, path);
           return undefined;
         } catch (error) {
           if (!isErrno(error, 'EEXIST')) throw error;
         }
-        const holder = await holderOf(path);
+        const holder = holderOf(path);
         if (holder === undefined) continue;
         if (isAlive(holder)) return holder;
         const grave = `${path}.${holder.pid}-${holder.start}`;
@@ -82,20 +91,24 @@ export function fileLocks(directory: string, command: string, clock: Clock): Loc
           continue;
         }
         try {
-          const now = await holderOf(path);
+          const now = holderOf(path);
           if (now?.pid !== holder.pid || now.start !== holder.start) continue;
-          await rename(mine, path);
+          renameSync(mine, path);
           return undefined;
         } finally {
-          await rm(grave, { force: true });
+          rmSync(grave, { force: true });
         }
       }
     } finally {
-      await rm(mine, { force: true });
+      rmSync(mine, { force: true });
     }
   }
 
-  const held = (path: string): Lock => ({ [Symbol.asyncDispose]: () => rm(path, { force: true }) });
+  const held = (path: string): Lock => ({
+    async [Symbol.asyncDispose]() {
+      rmSync(path, { force: true });
+    },
+  });
 
   return {
     self,
@@ -116,7 +129,7 @@ export function fileLocks(directory: string, command: string, clock: Clock): Loc
           if (file === basename(path)) wake.abort();
         });
         try {
-          if (await holderOf(path))
+          if (holderOf(path))
             await clock.sleep(holderCheck, AbortSignal.any([signal, wake.signal])).catch(() => undefined);
         } finally {
           watcher.close();
@@ -124,15 +137,15 @@ export function fileLocks(directory: string, command: string, clock: Clock): Loc
       }
     },
     async sweep() {
-      const names = await readdir(directory).catch(() => []);
+      const names = existsSync(directory) ? readdirSync(directory) : [];
       for (const name of names) {
         const path = join(directory, name);
         if (name.endsWith('~')) {
-          if (isLeftOver(name)) await rm(path, { force: true });
+          if (isLeftOver(name)) rmSync(path, { force: true });
           continue;
         }
-        const holder = await holderOf(path);
-        if (holder && !isAlive(holder) && !(await attempt(path))) await rm(path, { force: true });
+        const holder = holderOf(path);
+        if (holder && !isAlive(holder) && !(await attempt(path))) rmSync(path, { force: true });
       }
     },
   };

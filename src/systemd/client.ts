@@ -195,6 +195,17 @@ export class SystemdClient implements AsyncDisposable {
     await this.#manager(name, managerCall('SetUnitProperties', 'sba(sv)', body), signal);
   }
 
+  /** True if systemd has the unit in memory. Other than a look at its properties this does not search the disk for it. */
+  async isLoaded(name: string, signal: AbortSignal): Promise<boolean> {
+    try {
+      await this.#manager(name, managerCall('GetUnit', 's', [name]), signal);
+      return true;
+    } catch (error) {
+      if (error instanceof SpawnletError && error.code === 'ERR_NO_SUCH_UNIT') return false;
+      throw error;
+    }
+  }
+
   /** Loaded units whose names match one of the glob patterns; all if there is none. */
   async listUnits(patterns: readonly string[], signal: AbortSignal): Promise<UnitRow[]> {
     const [rows] = await this.#session.read(

@@ -37,11 +37,17 @@ export function systemdExecutors(connect: () => Promise<SystemdClient>): Executo
 
   /** In one of these states, and nothing queued that would change it. */
   async function settled(step: Named, states: readonly string[]): Promise<boolean> {
+    // What is not loaded is down; to read its properties would have systemd search the disk for it.
+    if (!(await isLoaded(step))) return states.includes('inactive');
     const [state, job] = await Promise.all([read(step, 'ActiveState'), read(step, 'Job')]);
     return states.includes(state) && job === 0;
   }
 
-  const wasUp = async (step: Named): Promise<Json> => ({ up: up.includes(await read(step, 'ActiveState')) });
+  const isLoaded = async ({ name }: Named) => (await connect()).isLoaded(name, AbortSignal.timeout(30_000));
+
+  const wasUp = async (step: Named): Promise<Json> => ({
+    up: (await isLoaded(step)) && up.includes(await read(step, 'ActiveState')),
+  });
   const wasEnabled = async (step: Named): Promise<Json> => ({
     enabled: enabled.includes(await read(step, 'UnitFileState')),
   });
