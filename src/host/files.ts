@@ -1,6 +1,5 @@
 import {
   appendFileSync,
-  type Stats,
   chmodSync,
   closeSync,
   fchmodSync,
@@ -14,6 +13,7 @@ import {
   renameSync,
   rmdirSync,
   rmSync,
+  type Stats,
   statSync,
   symlinkSync,
   writeFileSync,
