@@ -2,7 +2,7 @@
  * `make demo`: boots a lab, starts a registry beside it with nginx in it, runs that as a unit, and shows what there is to
  * see. All that it made is gone when it ends, however it ends.
  */
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
@@ -16,6 +16,8 @@ import { startRegistry } from '../test/harness/registry.ts';
 const checkout = resolve(import.meta.dirname, '..');
 const spawnlet = join(checkout, 'bin/spawnlet');
 const cache = join(checkout, '.cache/images');
+/** Where the registry keeps its images, until the demo ends. */
+const storage = join(checkout, '.cache/demo');
 const lab = 'spawnlet-demo';
 const columns = 80;
 
@@ -77,10 +79,11 @@ async function whenReady(ask: () => Promise<string>): Promise<string> {
   }
 }
 
-/** Takes the lab and its network away, if they are there. Ctrl-C does not reach it. */
+/** Takes the lab, its network and the registry’s images away, if they are there. Ctrl-C does not reach it. */
 async function clean(): Promise<void> {
   const child = systemChildren.spawn([spawnlet, 'lab', 'down', lab], { stdio: 'ignore', detached: true });
   await ended(child);
+  await rm(storage, { recursive: true, force: true });
 }
 
 async function isThere(path: string): Promise<boolean> {
@@ -123,7 +126,7 @@ const settingsOf = (unit: string) =>
     .replace(/\n\[Install\][^]*/, '\n')
     .trim();
 
-async function demo(storage: string): Promise<void> {
+async function demo(): Promise<void> {
   print('spawnlet: an OCI image as a systemd unit');
 
   say('A Debian host with systemd as PID 1, in namespaces and cgroups of its own.');
@@ -190,9 +193,8 @@ if (process.getuid?.() !== 0) {
   process.exit(1);
 }
 await clean();
-const storage = await mkdtemp('/var/tmp/spawnlet-demo-');
 try {
-  await demo(storage);
+  await demo();
   print(next);
 } catch (error) {
   process.exitCode = stop.signal.aborted ? 130 : 1;
@@ -200,5 +202,4 @@ try {
     process.stderr.write(`demo: ${error instanceof Error ? error.message : String(error)}\n`);
 } finally {
   await clean();
-  await rm(storage, { recursive: true, force: true });
 }
