@@ -52,5 +52,6 @@ export async function keepFilter(files: Files, name: string, seccomp: Seccomp | 
   if (made === undefined || made.length === 0 || made.length % 8 !== 0) return;
   const entry: Entry = { profile, program: made.toString('base64') };
   await files.makeDirectory(directory, 0o700);
+  await files.sweep(directory);
   await files.write(pathOf(profile), JSON.stringify(entry), 0o600);
 }
