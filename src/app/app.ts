@@ -48,6 +48,9 @@ interface Bundle {
   readonly [key: string]: unknown;
 }
 
+/** A container of `--rm` that has ended, and that its unit is about to remove. */
+const isGoing = (app: App) => app.request.removeAfterwards && app.state.kind === 'stopping';
+
 /** Containers of one image each, as units. */
 export class Apps {
   readonly #deps: AppDependencies;
@@ -90,8 +93,7 @@ export class Apps {
   }
 
   async #refuseTaken(name: string, signal: AbortSignal): Promise<void> {
-    const own = (await this.#deps.host.files.look(`${directoryOf(name)}/config.json`)) !== undefined;
-    if (own) {
+    if (await this.#isThere(name, signal)) {
       throw new SpawnletError('ERR_NAME_TAKEN', `there is a container ${name} already`, {
         hint: `choose another --name, or: spawnlet rm -f ${name}`,
       });
@@ -101,6 +103,17 @@ export class Apps {
     throw new SpawnletError('ERR_NAME_TAKEN', `${unitOf(name)} is a unit that is not spawnlet's (${path})`, {
       hint: 'choose another --name',
     });
+  }
+
+  /** True if there is a container of that name; one of `--rm` that has ended is let go first. */
+  async #isThere(name: string, signal: AbortSignal): Promise<boolean> {
+    const { files } = this.#deps.host;
+    const path = `${directoryOf(name)}/config.json`;
+    if ((await files.look(path)) === undefined) return false;
+    const app = await this.find(name, signal);
+    if (!app || !isGoing(app)) return app !== undefined;
+    await this.wait(name, signal);
+    return (await files.look(path)) !== undefined;
   }
 
   /**
@@ -123,10 +136,13 @@ export class Apps {
 
   /** The session of the run that {@link create} has begun. */
   sessionOf(plan: RunPlan): Session {
-    const { name, engine } = plan.request;
+    const { name, engine, removeAfterwards } = plan.request;
     const keep = engine === 'crun' && plan.filter === undefined;
-    return new Session(name, this.#deps, async () => {
-      if (keep) await keepFilter(this.#deps.host.files, name, plan.spec.seccomp);
+    return new Session(name, this.#deps, {
+      whole: !removeAfterwards,
+      made: async () => {
+        if (keep) await keepFilter(this.#deps.host.files, name, plan.spec.seccomp);
+      },
     });
   }
 
@@ -134,7 +150,7 @@ export class Apps {
   async list(signal: AbortSignal): Promise<App[]> {
     const names = await this.#deps.host.files.list(appsDirectory);
     const apps = await Promise.all(names.map(name => this.find(name, signal)));
-    return apps.flatMap(app => app ?? []);
+    return apps.flatMap(app => (app && !isGoing(app) ? app : []));
   }
 
   async find(name: string, signal: AbortSignal): Promise<App | undefined> {

@@ -28,17 +28,23 @@ export interface RunEnd {
   readonly oomKilled: boolean;
 }
 
+interface Run {
+  /** Whether the end of a run is the end of its unit, which writes the record; with `--rm` there is none to wait for. */
+  readonly whole: boolean;
+  /** Called when the engine has made the container. */
+  made(): Promise<void>;
+}
+
 /** One run of a container, as the command that started it or attaches to it sees it. */
 export class Session {
   readonly #name: string;
   readonly #deps: Dependencies;
-  readonly #made: () => Promise<void>;
+  readonly #run: Run;
 
-  /** `made` is called when the engine has made the container. */
-  constructor(name: string, deps: Dependencies, made: () => Promise<void> = async () => undefined) {
+  constructor(name: string, deps: Dependencies, run: Run = { whole: true, made: async () => undefined }) {
     this.#name = name;
     this.#deps = deps;
-    this.#made = made;
+    this.#run = run;
   }
 
   /** Keeps what happens to the unit from now on, so that {@link ended} knows the end of a run that is over at once. */
@@ -61,7 +67,7 @@ export class Session {
       if (!(await files.look(`${runDirectoryOf(this.#name)}/pid`))) {
         throw this.#failed((await files.read(`${directoryOf(this.#name)}/error`)) ?? '');
       }
-      await this.#made();
+      await this.#run.made();
       await atGate();
     } finally {
       await gate.write('\n');
@@ -117,7 +123,10 @@ export class Session {
     return resize(`${directoryOf(this.#name)}/ctl`, rows, columns);
   }
 
-  /** The exit code of the run that `watch` has seen from its start, once its unit is down. */
+  /**
+   * The exit code of the run that `watch` has seen from its start, when the unit's main process has ended, and what the
+   * unit does after that if this session waits for it.
+   */
   async ended(watch: UnitWatch): Promise<number> {
     let state: Partial<UnitProperties> = {};
     for await (const change of watch) {
@@ -128,6 +137,7 @@ export class Session {
         continue;
       }
       state = { ...state, ...change.changed };
+      if (!this.#run.whole && (state.ExecMainExitTimestamp ?? 0) > 0) break;
       if (started && state.Job === 0 && ['inactive', 'failed'].includes(state.ActiveState ?? '')) break;
     }
     const killed = state.ExecMainCode !== 1;
