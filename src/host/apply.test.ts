@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { makeApplier, type Plan, type Watchers } from './apply.ts';
 import { FakeChildren } from './child.ts';
 import { SpawnletError } from './error.ts';
