@@ -100,6 +100,6 @@ export const crun: Engine = {
   startScript,
   stoppedScript: (spec, removeAfterwards) =>
     recordScript(spec, removeAfterwards, `[ ! -e ${runDirectoryOf(spec.name)}/oom ] || oom=true\n`),
-  lines: spec => ({ engine: 'crun', stop: stopLines(spec), more: [] }),
+  lines: spec => ({ engine: 'crun', stop: stopLines(spec), more: [['Delegate', 'memory pids']] }),
   fifos: () => [],
 };

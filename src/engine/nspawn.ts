@@ -68,6 +68,8 @@ chmod 666 /proc/self/fd/1 /proc/self/fd/2
 run=()
 [ ! -d rootfs/run ] || run=("--bind=${directory}/rootfs/run:/run")
 export SYSTEMD_NSPAWN_TMPFS_TMP=0 SYSTEMD_LOG_TARGET=journal
+# For an image without systemd nspawn would mount a tree of version 1, which every process of the host would then be in.
+[ ! -e /sys/fs/cgroup/cgroup.controllers ] || export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
 exec systemd-nspawn "\${run[@]}" ${words.map(quoted).join(' \\\n  ')} 9>&-
 `;
 }
@@ -77,8 +79,8 @@ const machineName = (name: string) =>
   name.replaceAll(/[^a-zA-Z0-9-]+/g, '-').replace(/^-+|-+$/g, '') || 'container';
 
 /**
- * nspawn exits with 1 when a signal has killed the container, and says so in the journal alone. Out of memory is the
- * unit's result on cgroup v2; on v1 the kernel counts it in the unit's cgroup.
+ * nspawn exits with 1 when a signal has killed the container, and says so in the journal alone. The kernel counts who was
+ * out of memory in the unit's cgroup; it is the unit's result only where OOMPolicy= is not that of delegated cgroups.
  */
 const findEnd = (name: string) => `if [ "$EXIT_CODE:$EXIT_STATUS" = exited:1 ]; then
   journalctl --namespace=spawnlet --sync
@@ -87,7 +89,7 @@ const findEnd = (name: string) => `if [ "$EXIT_CODE:$EXIT_STATUS" = exited:1 ]; 
 fi
 [ "$SERVICE_RESULT" != oom-kill ] || oom=true
 group=$(systemctl show --property=ControlGroup --value ${name}.service)
-! grep -qs 'oom_kill [1-9]' /sys/fs/cgroup/memory$group/memory.oom_control || oom=true
+! grep -qs 'oom_kill [1-9]' /sys/fs/cgroup/memory$group/memory.oom_control /sys/fs/cgroup$group/memory.events || oom=true
 `;
 
 export const nspawn: Engine = {
@@ -119,7 +121,7 @@ export const nspawn: Engine = {
       ['ExecStop', `-/bin/sh -c 'kill $MAINPID; exec flock ${runDirectoryOf(spec.name)}/streams true'`],
       ['KillSignal', 'SIGCONT'],
     ],
-    more: [],
+    more: [['Delegate', 'yes']],
   }),
   fifos: stdin => ['stdout', 'stderr', ...(stdin ? ['stdin'] : [])],
 };

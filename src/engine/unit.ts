@@ -97,7 +97,6 @@ export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: 
         ['RuntimeDirectory', `spawnlet/${name}`],
         ['RuntimeDirectoryMode', '0700'],
         ['LogNamespace', logNamespace],
-        ['Delegate', 'yes'],
         ...limitsOf(spec.limits),
         ['DevicePolicy', spec.privileged ? 'auto' : 'closed'],
         ...(spec.privileged ? [] : deviceNodes),
