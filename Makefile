@@ -9,7 +9,7 @@ LIB := $(DESTDIR)$(PREFIX)/lib/spawnlet
 # A part of the tests: make test ROOM=image
 ROOM ?=
 
-.PHONY: build setup demo check test bench format install uninstall lab-clean
+.PHONY: build setup demo check test bench vm format install uninstall lab-clean
 
 # The command, as bin/spawnlet runs it.
 build:
@@ -39,6 +39,11 @@ test: setup
 # The table of speed, peers in the same run. A part of it: make bench ROWS=run,pull
 bench: setup
 	@ROWS=$(ROWS) $(NODE) test/bench/bench.ts
+
+# A smoke on systemd as PID 1 with cgroup v2, in QEMU by software emulation: about six minutes.
+vm:
+	@scripts/setup.sh qemu-system-x86 e2fsprogs
+	@$(NODE) --disable-warning=ExperimentalWarning test/vm/vm.ts
 
 install: build
 	install -d "$(LIB)/bin" "$(LIB)/node_modules/node-linux-$(ARCH)/bin" "$(LIB)/node_modules/@koromix" "$(DESTDIR)$(PREFIX)/bin"
