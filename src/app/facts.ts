@@ -1,5 +1,6 @@
 import { lstatSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { cgroupVersion } from '../engine/cgroup.ts';
 import type { Device } from '../engine/container.ts';
 import { type Profile, parseProfile, profilePath } from '../engine/seccomp.ts';
 import { SpawnletError } from '../host/error.ts';
@@ -64,6 +65,7 @@ export async function hostFacts(request: RunRequest): Promise<HostFacts> {
   const boundingSet = /^CapBnd:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0';
   return {
     boundingSet,
+    cgroups: cgroupVersion(),
     devices: request.devices.map(flag => deviceAt(flag.source, flag.target, flag.access)),
     profile: await profileOf(request),
   };

@@ -4,6 +4,7 @@ import {
   defaultCapabilities,
   possibleCapabilities,
 } from '../engine/capabilities.ts';
+import type { CgroupVersion } from '../engine/cgroup.ts';
 import type { ContainerSpec, Device, Mount } from '../engine/container.ts';
 import { defaultSeccomp, type Profile, resolveProfile } from '../engine/seccomp.ts';
 import { parseSignal } from '../engine/signal.ts';
@@ -47,6 +48,7 @@ export interface Volume {
 export interface HostFacts {
   /** CapBnd of /proc/self/status, hex. */
   readonly boundingSet: string;
+  readonly cgroups: CgroupVersion;
   readonly devices: readonly Device[];
   /** The profile that applies: the default one, or the one that `--security-opt seccomp=FILE` names. */
   readonly profile: Profile | 'unconfined';
@@ -171,6 +173,7 @@ export function containerOf(request: RunRequest, image: ImageFacts, host: HostFa
           ? defaultSeccomp(profile, capabilities)
           : resolveProfile(profile, capabilities),
     network: request.network,
+    cgroups: host.cgroups,
     limits: {
       ...(request.memory !== undefined && { memory: request.memory }),
       ...(request.cpus !== undefined && { cpus: request.cpus }),

@@ -32,7 +32,9 @@ const mount = (destination: string, type: string, source: string, options: reado
   options,
 });
 
-const kernelMounts = (privileged: boolean) => [
+const access = (privileged: boolean) => (privileged ? 'rw' : 'ro');
+
+const kernelMounts = ({ privileged, cgroups }: ContainerSpec) => [
   mount('/proc', 'proc', 'proc', ['nosuid', 'noexec', 'nodev']),
   mount('/dev', 'tmpfs', 'tmpfs', ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
   mount('/dev/pts', 'devpts', 'devpts', [
@@ -45,7 +47,11 @@ const kernelMounts = (privileged: boolean) => [
   ]),
   mount('/dev/shm', 'tmpfs', 'shm', ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k']),
   mount('/dev/mqueue', 'mqueue', 'mqueue', ['nosuid', 'noexec', 'nodev']),
-  mount('/sys', 'sysfs', 'sysfs', ['nosuid', 'noexec', 'nodev', privileged ? 'rw' : 'ro']),
+  mount('/sys', 'sysfs', 'sysfs', ['nosuid', 'noexec', 'nodev', access(privileged)]),
+  // Its root is the unit's cgroup: programs read their own limits there. The trees of version 1 show the host's.
+  ...(cgroups === 2
+    ? [mount('/sys/fs/cgroup', 'cgroup', 'cgroup', ['nosuid', 'noexec', 'nodev', access(privileged)])]
+    : []),
 ];
 
 function bundleMount(entry: Mount) {
@@ -91,13 +97,20 @@ export function processOf(spec: ContainerSpec, args: readonly string[] = spec.ar
 
 /** The bundle of a container, with notes of the caller's. Limits are not in it: they are the unit's. */
 export function bundleOf(spec: ContainerSpec, annotations: Readonly<Record<string, string>>): Bundle {
-  const namespaces = ['pid', 'mount', 'ipc', 'uts', ...(spec.network === 'none' ? ['network'] : [])];
+  const namespaces = [
+    'pid',
+    'mount',
+    'ipc',
+    'uts',
+    ...(spec.network === 'none' ? ['network'] : []),
+    ...(spec.cgroups === 2 ? ['cgroup'] : []),
+  ];
   return {
     ociVersion: '1.0.0',
     process: processOf(spec),
     root: { path: 'rootfs', readonly: spec.readOnly },
     ...(spec.hostname && { hostname: spec.hostname }),
-    mounts: [...kernelMounts(spec.privileged), ...nested(spec.mounts).map(bundleMount)],
+    mounts: [...kernelMounts(spec), ...nested(spec.mounts).map(bundleMount)],
     linux: {
       namespaces: namespaces.map(type => ({ type })),
       devices: bundleDevices(spec),

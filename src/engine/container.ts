@@ -1,3 +1,4 @@
+import type { CgroupVersion } from './cgroup.ts';
 import type { Seccomp } from './seccomp.ts';
 
 /** What an engine is asked to run: decided, numeric, with nothing left to look up. */
@@ -29,6 +30,8 @@ export interface ContainerSpec {
   readonly noNewPrivileges: boolean;
   readonly seccomp: Seccomp | 'unconfined';
   readonly network: 'host' | 'none';
+  /** The host's. */
+  readonly cgroups: CgroupVersion;
   readonly limits: Limits;
   /** Number of the signal that asks PID 1 to end. */
   readonly stopSignal: number;
