@@ -1,6 +1,7 @@
 /** The rows of the table: what is done, by whom, and what is to be reached. */
 import { execFileSync } from 'node:child_process';
 import { readFile, rm, writeFile } from 'node:fs/promises';
+import { setTimeout } from 'node:timers/promises';
 
 import { runtimeDirectory, transientUnits } from '../../src/names.ts';
 import { SystemdClient } from '../../src/systemd/client.ts';
@@ -171,10 +172,17 @@ async function memoryRow(setting: Setting): Promise<Row> {
   };
 }
 
-/** PSS of what stays for a container beside its own program. MB. */
-async function residentOf(name: string): Promise<number> {
+/** PSS of what stays for a container beside its own program. MB. What started it takes a moment to go. */
+async function residentOf(name: string, signal: AbortSignal): Promise<number> {
+  const unit = `${name}.service`;
   const payload = Number(await readFile(`${runtimeDirectory}/${name}/pid`, 'utf8'));
-  const pids = (await processesOf(`${name}.service`)).filter(pid => pid !== payload);
+  const others = async () => (await processesOf(unit)).filter(pid => pid !== payload);
+  const settled = AbortSignal.any([signal, AbortSignal.timeout(5000)]);
+  let pids = await others();
+  while (pids.length > 1) {
+    await setTimeout(20, undefined, { signal: settled });
+    pids = await others();
+  }
   if (pids.length === 0) throw new Error(`nothing but its program stays of ${name}`);
   const memories = await Promise.all(pids.map(memoryOf));
   return memories.reduce((sum, { pss }) => sum + pss, 0) / 1e6;
@@ -187,7 +195,7 @@ async function residentRow(setting: Setting): Promise<Row> {
   const theirs: number[] = [];
   for (const name of names) {
     run(spawnlet('run', '--detach', '--name', name, image, '/bin/sleep', '1000'));
-    alone.push(await residentOf(name));
+    alone.push(await residentOf(name, setting.signal));
     run(spawnlet('rm', '--force', name));
     run(podman('run', '--detach', '--name', name, ...podmanRunFlags, image, '/bin/sleep', '1000'));
     const conmon = run(podman('inspect', '--format={{.State.ConmonPid}}', name));
@@ -195,7 +203,7 @@ async function residentRow(setting: Setting): Promise<Row> {
     run(podman('rm', '--force', '--time=0', name));
   }
   for (const name of names) run(spawnlet('run', '--detach', '--name', name, image, '/bin/sleep', '1000'));
-  const together = await Promise.all(names.map(residentOf));
+  const together = await Promise.all(names.map(name => residentOf(name, setting.signal)));
   for (const name of names) run(spawnlet('rm', '--force', name));
   return {
     work: 'resident cost of a running container that runs alone, PSS',
