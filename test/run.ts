@@ -21,6 +21,14 @@ interface Job {
   readonly where: 'here' | { readonly suite: string; readonly packages: readonly string[] };
 }
 
+/** Settings of tests that are passed on into labs: see test/host/kill.test.ts. */
+const settings = Object.fromEntries(
+  ['FAULTS', 'FAULT_SEED'].flatMap(name => {
+    const value = process.env[name];
+    return value === undefined ? [] : [[name, value] as const];
+  }),
+);
+
 const longest = 600_000;
 const atOnce = 2;
 
@@ -70,7 +78,7 @@ async function run(job: Job): Promise<TestEvent[]> {
   await using lab = job.where === 'here' ? undefined : await useLab(job.where);
   const stdio = ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe'];
   const child = lab
-    ? await lab.spawn(['env', '-C', checkout, ...argvOf(job)], { stdio })
+    ? await lab.spawn(['env', '-C', checkout, ...argvOf(job)], { stdio }, settings)
     : systemChildren.spawn(argvOf(job), { stdio, cwd: checkout });
   const end = ended(child);
   const events: TestEvent[] = [];
