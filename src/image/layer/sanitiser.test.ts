@@ -398,6 +398,7 @@ describe('hostile archives', () => {
     const over = (code: string, ...parts: Buffer[]) =>
       assert.throws(() => sanitise(archive(...parts), 512, limits), refused(code));
     over('ERR_LAYER_ENTRIES', ...Array.from({ length: 11 }, (_, index) => file(`f${index}`)));
+    over('ERR_LAYER_ENTRIES', ...Array.from({ length: 11 }, () => pax({ comment: 'x' })));
     over('ERR_LAYER_ENTRIES', file('a/b/c/d/e/f/g/h/i/j/k'));
     over('ERR_LAYER_ENTRIES', ...Array.from({ length: 5 }, (_, index) => file(`${index}${'n'.repeat(30)}`)));
     over('ERR_LAYER_HEADER_SIZE', rawHeader({ name: 'x', type: 'x', size: 1025 }));
