@@ -23,7 +23,8 @@ if (unknown.length > 0) {
 
 await using lab = await useLab({
   packages: ['docker-registry', 'podman', 'skopeo', 'umoci'],
-  binds: ['/bin/busybox:/bin/busybox:ro'],
+  // Node keeps compiled code in the build's directory, as it does where spawnlet is installed.
+  binds: ['/bin/busybox:/bin/busybox:ro', join(checkout, 'dist')],
 });
 const settings = ['QUICK', 'SLOW', 'SPAWNLET'].flatMap(key => {
   const value = process.env[key];

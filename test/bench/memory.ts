@@ -62,6 +62,13 @@ export async function processesOf(unit: string): Promise<number[]> {
   return pids.filter((_, index) => inside[index]);
 }
 
+/** Whether any process has one of these names. */
+export async function isRunning(names: readonly string[]): Promise<boolean> {
+  const pids = (await readdir('/proc')).filter(name => /^\d+$/.test(name));
+  const found = await Promise.all(pids.map(pid => readIfThere(`/proc/${pid}/comm`)));
+  return found.some(name => names.includes(name.trim()));
+}
+
 export interface Peak {
   /** The largest sum that was seen of a command and all its children, without program files. Bytes. */
   readonly all: number;

@@ -1,9 +1,9 @@
 /** The rows of the table: what is done, by whom, and what is to be reached. */
 import { execFileSync } from 'node:child_process';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 
-import { runtimeDirectory, transientUnits } from '../../src/names.ts';
+import { appsDirectory, runtimeDirectory, transientUnits } from '../../src/names.ts';
 import { SystemdClient } from '../../src/systemd/client.ts';
 import { busyboxImage } from '../harness/images.ts';
 import type { TestRegistry } from '../harness/registry.ts';
@@ -19,7 +19,7 @@ import {
   spawnletPull,
 } from './commands.ts';
 import { makeHugeImage, makeLargeImage } from './large-image.ts';
-import { memoryOf, type Peak, peakOf, processesOf } from './memory.ts';
+import { isRunning, memoryOf, type Peak, peakOf, processesOf } from './memory.ts';
 import { interleave, median, timed, timeOf } from './sampling.ts';
 import { own, type Row } from './table.ts';
 
@@ -41,6 +41,13 @@ async function smallImage({ registry }: Setting): Promise<string> {
   return reference;
 }
 
+/** Waits until what the sample before has left to end has ended: containers' units, conmon's own clean-up. */
+async function settle(signal: AbortSignal): Promise<void> {
+  const deadline = AbortSignal.any([signal, AbortSignal.timeout(10_000)]);
+  while ((await readdir(appsDirectory)).length > 0 || (await isRunning(['conmon', 'crun', 'podman'])))
+    await setTimeout(10, undefined, { signal: deadline });
+}
+
 async function runRow(setting: Setting): Promise<Row> {
   const image = await smallImage(setting);
   const ours = spawnlet('run', '--rm', image);
@@ -55,7 +62,7 @@ async function runRow(setting: Setting): Promise<Row> {
       timed(own, [...ours, '/bin/true']),
       timed('podman', [...theirs, '/bin/true']),
       timed('systemd-run', ['systemd-run', '--wait', '--pipe', '--quiet', '--collect', '/bin/true']),
-    ],
+    ].map(subject => ({ ...subject, prepare: () => settle(setting.signal) })),
     setting.quick,
     2,
   );
