@@ -111,9 +111,27 @@ export class Apps {
     const path = `${directoryOf(name)}/config.json`;
     if ((await files.look(path)) === undefined) return false;
     const app = await this.find(name, signal);
-    if (!app || !isGoing(app)) return app !== undefined;
-    await this.wait(name, signal);
+    if (!app?.request.removeAfterwards) return app !== undefined;
+    if (isGoing(app)) await this.wait(name, signal);
+    await this.#forget(name, signal);
     return (await files.look(path)) !== undefined;
+  }
+
+  /**
+   * Removes a container of `--rm` that has ended and is there still: what was to remove it was killed, or it could not be
+   * made at all.
+   */
+  async #forget(name: string, signal: AbortSignal): Promise<void> {
+    const app = await this.find(name, signal);
+    if (!app?.request.removeAfterwards || app.state.kind === 'running' || app.state.kind === 'starting')
+      return;
+    await this.#deps.applier.apply(this.#removal(app), signal);
+  }
+
+  /** After a run that failed to start: a container of `--rm` leaves nothing. */
+  async abandon(plan: RunPlan, error: unknown, signal: AbortSignal): Promise<void> {
+    const failed = error instanceof SpawnletError && error.code === 'ERR_START';
+    if (failed && plan.request.removeAfterwards) await this.#forget(plan.request.name, signal);
   }
 
   /**
@@ -197,6 +215,7 @@ export class Apps {
     const systemd = await this.#deps.systemd();
     if (seconds === undefined || app.state.kind !== 'running') {
       await systemd.stopUnit(unitOf(name), 'replace', signal);
+      await this.#forget(name, signal);
       return;
     }
     const job = await systemd.enqueue('stop', unitOf(name), 'replace', signal);
@@ -211,6 +230,7 @@ export class Apps {
       late.abort();
       await killed;
     }
+    await this.#forget(name, signal);
   }
 
   /** Sends a signal to the container's PID 1. */
@@ -309,11 +329,14 @@ export class Apps {
     return { user: processUser(found), env: set ? [] : [`HOME=${found.home}`] };
   }
 
-  /** Fetches a container's image anew and renews its bundle: what a unit with `--pull always` does before it starts. */
-  async refresh(name: string, signal: AbortSignal): Promise<void> {
+  /**
+   * Fetches a container's image anew and renews its bundle: what a unit with `--pull always` does before it starts. Its
+   * files of the old image go; volumes stay. The unit's text is not changed, so that systemd has nothing to reload.
+   */
+  async refresh(name: string, signal: AbortSignal): Promise<'unchanged' | 'renewed'> {
     const app = await this.get(name, signal);
     const plan = await this.prepare(app.request, { gate: false, attached: false, enable: false }, signal);
-    if (plan.image.digest === app.imageDigest) return;
+    if (plan.image.digest === app.imageDigest) return 'unchanged';
     const at = directoryOf(name);
     await this.#deps.applier.apply(
       {
@@ -324,11 +347,12 @@ export class Apps {
           { do: 'remove', path: `${at}/work` },
           { do: 'make-directory', path: `${at}/upper`, mode: plan.image.rootMode },
           { do: 'make-directory', path: `${at}/work`, mode: 0o700 },
-          ...bundleFiles(plan),
+          ...bundleFiles({ ...plan, now: Date.parse(app.created) }),
         ],
       },
       signal,
     );
+    return 'renewed';
   }
 
   /** What containers run from, which `image rm` and `prune` must leave. */

@@ -40,6 +40,29 @@ SystemMaxUse=512M
 RuntimeMaxUse=128M
 `;
 
+/**
+ * systemd stops the sockets of a journal namespace with the last unit that logs there, and with them the journal: its last
+ * lines are then not to be read for a while. A drop-in keeps the sockets.
+ */
+const journalSockets = ['systemd-journald', 'systemd-journald-varlink'].map(
+  socket => `${persistentUnits}/${socket}@${logNamespace}.socket.d`,
+);
+
+const keptText = `# Keeps the journal of containers there when none runs; made by 'spawnlet run'.
+[Unit]
+StopWhenUnneeded=no
+`;
+
+function journalSteps(): AppStep[] {
+  return [
+    { do: 'write-file', path: journaldSettings, content: journaldText, mode: 0o644 },
+    ...journalSockets.flatMap((path): AppStep[] => [
+      directory(path, 0o755),
+      { do: 'write-file', path: `${path}/spawnlet.conf`, content: keptText, mode: 0o644 },
+    ]),
+  ];
+}
+
 const hostsText = (hostname: string) => `127.0.0.1\tlocalhost${hostname && ` ${hostname}`}\n::1\tlocalhost\n`;
 
 /** Secrets of a bundle are values of its environment; the request repeats them. */
@@ -78,7 +101,7 @@ export function planRun(plan: RunPlan): Plan<AppStep> {
     steps: [
       ...directories(spec, plan.image),
       ...bundleFiles(plan),
-      { do: 'write-file', path: journaldSettings, content: journaldText, mode: 0o644 },
+      ...journalSteps(),
       ...gateSteps(plan),
       {
         do: 'write-file',
@@ -102,7 +125,7 @@ function unitText({ request, spec, image, spawnlet }: RunPlan): string {
     ...(request.pull === 'always' &&
       !request.removeAfterwards && { pullFirst: [...spawnlet, 'refresh', request.name] }),
   };
-  return containerUnit(spec, options, engines[request.engine].lines(spec, request.register));
+  return containerUnit(spec, options, engines[request.engine].lines(spec, request));
 }
 
 const directory = (path: string, mode: number): AppStep => ({ do: 'make-directory', path, mode });
@@ -150,8 +173,8 @@ export function bundleFiles({ request, spec, image, now, filter }: RunPlan): App
       0o600,
       redacted(filter === undefined ? bundle : bundle.replace(filter, '…'), spec, asked),
     ),
-    file('start', engine.startScript(spec, request.register), 0o600),
-    file('stopped', engine.stoppedScript(spec, request.removeAfterwards), 0o600),
+    file('start', engine.startScript(spec, request), 0o600),
+    file('stopped', engine.stoppedScript(spec, request), 0o600),
     file('hosts', hostsText(spec.hostname), 0o644),
     file('hostname', spec.hostname === '' ? '' : `${spec.hostname}\n`, 0o644),
     file('resolv.conf', '', 0o644),

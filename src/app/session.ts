@@ -1,12 +1,13 @@
-import { existsSync, constants as flags, watch } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { existsSync, watch } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
 import { Attachment, resize, type Streams } from '../engine/attach.ts';
 import { runDirectoryOf } from '../engine/script.ts';
-import { ended } from '../host/child.ts';
-import { SpawnletError } from '../host/error.ts';
+import { check, ended } from '../host/child.ts';
+import { isErrno, SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
+import { logNamespace } from '../names.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
 import type { UnitWatch } from '../systemd/watch.ts';
@@ -40,6 +41,7 @@ export class Session {
   readonly #name: string;
   readonly #deps: Dependencies;
   readonly #run: Run;
+  #invocation = '';
 
   constructor(name: string, deps: Dependencies, run: Run = { whole: true, made: async () => undefined }) {
     this.#name = name;
@@ -58,20 +60,36 @@ export class Session {
    * @throws ERR_START, with 126 or 127 as exit code where the program cannot be run or is not there.
    */
   async pass(atGate: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    const gate = await openGate(
-      gateOf(this.#name),
-      AbortSignal.any([signal, AbortSignal.timeout(startDeadline)]),
-    );
+    const over = new AbortController();
+    const notMade = new Error('the unit has ended before the container was made');
+    const gone = this.#gone(AbortSignal.any([signal, over.signal])).then(() => over.abort(notMade));
+    gone.catch(() => undefined);
+    const late = AbortSignal.timeout(startDeadline);
     try {
-      const { files } = this.#deps.host;
-      if (!(await files.look(`${runDirectoryOf(this.#name)}/pid`))) {
-        throw this.#failed((await files.read(`${directoryOf(this.#name)}/error`)) ?? '');
-      }
-      await this.#run.made();
-      await atGate();
+      await made(`${runDirectoryOf(this.#name)}/made`, AbortSignal.any([signal, over.signal, late]));
+    } catch (error) {
+      if (error !== notMade && !isErrno(error, 'ENOENT')) throw error;
+      throw this.#failed((await this.#deps.host.files.read(`${directoryOf(this.#name)}/error`)) ?? '');
     } finally {
-      await gate.write('\n');
-      await gate.close();
+      over.abort();
+    }
+    await this.#run.made();
+    await atGate();
+    // The script has the other end open; what is written stays there until it is read.
+    await writeFile(gateOf(this.#name), '\n', { flag: 'r+' });
+  }
+
+  /** Resolves when the unit has ended, or has already. */
+  async #gone(signal: AbortSignal): Promise<void> {
+    const systemd = await this.#deps.systemd();
+    const unit = unitOf(this.#name);
+    await using watch = systemd.watchUnit(unit, signal);
+    if (!(await systemd.isLoaded(unit, signal))) return;
+    if (!isUp(await systemd.unitProperty(unit, 'ActiveState', signal))) return;
+    for await (const change of watch) {
+      if (change.kind === 'unloaded') {
+        if (!(await systemd.isLoaded(unit, signal))) return;
+      } else if (change.changed.ActiveState !== undefined && !isUp(change.changed.ActiveState)) return;
     }
   }
 
@@ -127,19 +145,21 @@ export class Session {
    * The exit code of the run that `watch` has seen from its start, when the unit's main process has ended, and what the
    * unit does after that if this session waits for it.
    */
-  async ended(watch: UnitWatch): Promise<number> {
+  async ended(watch: UnitWatch, signal: AbortSignal): Promise<number> {
     let state: Partial<UnitProperties> = {};
     for await (const change of watch) {
       // To ask for a unit that is not there loads it for a moment: such changes come before the run's own.
       const started = (state.ExecMainStartTimestamp ?? 0) > 0;
       if (change.kind === 'unloaded') {
-        if (started) break;
+        // systemd drops every unit as it reloads or re-executes, and loads them again.
+        if (started && !(await (await this.#deps.systemd()).isLoaded(unitOf(this.#name), signal))) break;
         continue;
       }
       state = { ...state, ...change.changed };
       if (!this.#run.whole && (state.ExecMainExitTimestamp ?? 0) > 0) break;
       if (started && state.Job === 0 && ['inactive', 'failed'].includes(state.ActiveState ?? '')) break;
     }
+    this.#invocation = state.InvocationID ?? '';
     const killed = state.ExecMainCode !== 1;
     return exitCodeOf(
       {
@@ -149,31 +169,30 @@ export class Session {
       constants.signals,
     );
   }
+
+  /**
+   * {@link ended} for the engine nspawn, which exits with 1 where a signal has killed the program, and says which one in
+   * the journal alone.
+   */
+  async endedByNspawn(watch: UnitWatch, signal: AbortSignal): Promise<number> {
+    const code = await this.ended(watch, signal);
+    if (code !== 1) return code;
+    const { syncJournal } = await import('../systemd/journal-sync.ts');
+    await syncJournal(logNamespace, signal);
+    const lastLine = `journalctl --namespace=${logNamespace} --quiet --no-pager --output=cat --lines=1`;
+    const fromNspawn = ['_COMM=systemd-nspawn', `_SYSTEMD_INVOCATION_ID=${this.#invocation}`];
+    const said = await check(this.#deps.host.children, [...lastLine.split(' '), ...fromNspawn], { signal });
+    const [, status] = /terminated by signal (\w+)\.$/m.exec(said.toString()) ?? [];
+    return status === undefined ? code : exitCodeOf({ code: 'killed', status }, constants.signals);
+  }
 }
+
+const isUp = (state: string) => ['active', 'activating', 'reloading'].includes(state);
 
 const nameOf = (number: number) =>
   Object.entries(constants.signals)
     .find(([, value]) => value === number)?.[0]
     .slice(3) ?? '';
-
-/**
- * Opens a FIFO for writing when it is there; that waits until the other side has opened it, which here means until the
- * container is made or has failed. An abort opens it for both, which waits for nobody, to end the wait.
- */
-async function openGate(path: string, signal: AbortSignal): Promise<FileHandle> {
-  await made(path, signal);
-  const release = () => {
-    void open(path, flags.O_RDWR | flags.O_NONBLOCK).then(both => both.close());
-  };
-  signal.addEventListener('abort', release, { once: true });
-  try {
-    const gate = await open(path, 'w');
-    signal.throwIfAborted();
-    return gate;
-  } finally {
-    signal.removeEventListener('abort', release);
-  }
-}
 
 /** Waits until there is something at a path, in a directory that is there. */
 async function made(path: string, signal: AbortSignal): Promise<void> {

@@ -12,7 +12,7 @@ function columns(rows: readonly (readonly [string, string])[]): string {
 export function helpOfAll(entries: readonly Entry[]): string {
   const parts = groups.flatMap(group => {
     const rows = entries
-      .filter(entry => entry.group === group)
+      .filter(entry => entry.group === group && !entry.hidden)
       .map(entry => [entry.name, entry.summary] as const);
     return rows.length === 0 ? [] : [`${group}\n${columns(rows)}`];
   });

@@ -55,6 +55,11 @@ export const logs = defineCommand({
     const apps = await context.apps();
     const app = await apps.get(name, context.signal);
     const now = context.host.clock.now();
+    // What an earlier container of that name wrote is not this one's.
+    const since = Math.max(
+      Date.parse(app.created) * 1000 || 0,
+      options.since === undefined ? 0 : parseTime(options.since, now),
+    );
     const query: JournalQuery = {
       of: {
         // conmon names the container in each line; what nspawn's streams carry is found by its unit.
@@ -64,12 +69,16 @@ export const logs = defineCommand({
         ...(options['last-run'] && { invocation: app.unit.InvocationID || (app.record?.invocation ?? '') }),
       },
       namespace: logNamespace,
-      ...(options.since !== undefined && { since: parseTime(options.since, now) }),
+      // journalctl gives the first lines after a time, not the last ones, when it is asked for both.
+      ...(options.tail === undefined && { since }),
       ...(options.until !== undefined && { until: parseTime(options.until, now) }),
       ...(options.tail !== undefined && { tail: parseNumber('tail', options.tail, 0) }),
       ...(options.stream === 'stdout' || options.stream === 'stderr' ? { stream: options.stream } : {}),
     };
-    const write = writer(options.timestamps);
+    const put = writer(options.timestamps);
+    const write = async (entry: JournalEntry) => {
+      if (entry.timestamp >= since) await put(entry);
+    };
     const read = (part: JournalQuery, signal: AbortSignal) =>
       readJournal(context.host.children, part, signal);
     await syncJournal(logNamespace, context.signal);

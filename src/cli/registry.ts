@@ -5,6 +5,8 @@ export interface Entry {
   readonly name: string;
   readonly group: Group;
   readonly summary: string;
+  /** Units run it, people do not: help leaves it out. */
+  readonly hidden?: true;
   load(): Promise<Command>;
 }
 
@@ -75,6 +77,13 @@ export const entries: readonly Entry[] = [
     group: 'Containers',
     summary: 'Remove containers',
     load: async () => (await import('./lifecycle.ts')).rm,
+  },
+  {
+    name: 'refresh',
+    group: 'Containers',
+    summary: "Fetch a container's image anew, before its unit starts",
+    hidden: true,
+    load: async () => (await import('./refresh.ts')).refresh,
   },
   {
     name: 'image pull',

@@ -1,10 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
+import type { Apps } from '../app/app.ts';
 import * as flags from '../app/request.ts';
+import type { Session } from '../app/session.ts';
 import { loadSockets } from '../engine/attach.ts';
 import { parseSignal } from '../engine/signal.ts';
 import { SpawnletError } from '../host/error.ts';
 import { unique } from '../host/process.ts';
+import type { UnitWatch } from '../systemd/watch.ts';
 import { defineCommand, type Input, type Options } from './command.ts';
 import type { Context } from './context.ts';
 import { showProgress } from './progress.ts';
@@ -248,20 +251,28 @@ async function runImage(input: RunInput, context: Context): Promise<number> {
   const session = apps.sessionOf(plan);
   await using watch = await session.watch(context.signal);
   await apps.create(plan, context.signal);
-  // Loaded while crun makes the container.
-  if (attached && request.engine === 'crun') void loadSockets();
-  if (!attached) {
+  try {
+    if (attached)
+      return await followRun(apps, session, watch, request, input.options['detach-keys'], context);
     await session.pass(async () => undefined, context.signal);
-    process.stdout.write(`${request.name}\n`);
-    return 0;
+  } catch (error) {
+    await apps.abandon(plan, error, context.signal);
+    throw error;
   }
-  if (request.engine === 'nspawn') return await followPipes(apps, session, watch, request, context);
-  return await follow(
-    apps,
-    session,
-    watch,
-    streamsOf(request, input.options['detach-keys']),
-    request.name,
-    context,
-  );
+  process.stdout.write(`${request.name}\n`);
+  return 0;
+}
+
+function followRun(
+  apps: Apps,
+  session: Session,
+  watch: UnitWatch,
+  request: flags.RunRequest,
+  detachKeys: string | undefined,
+  context: Context,
+): Promise<number> {
+  if (request.engine === 'nspawn') return followPipes(apps, session, watch, request, context);
+  // Loaded while crun makes the container.
+  void loadSockets();
+  return follow(apps, session, watch, streamsOf(request, detachKeys), request.name, context);
 }

@@ -70,7 +70,7 @@ export async function follow(
     const end = await copy(apps, session, attachment, streams, name, context);
     if (end === 'detached') return 0;
     if (end === 'out of memory') process.stderr.write(`spawnlet: ${name} was out of memory and was killed\n`);
-    return await session.ended(watch);
+    return await session.ended(watch, context.signal);
   } finally {
     await attachment?.[Symbol.asyncDispose]();
   }
@@ -87,7 +87,7 @@ export async function join(
 ): Promise<number> {
   await using attachment = await session.attach();
   const end = await copy(apps, session, attachment, streams, name, context);
-  return end === 'detached' ? 0 : await session.ended(watch);
+  return end === 'detached' ? 0 : await session.ended(watch, context.signal);
 }
 
 /** The same for an engine without conmon: a child for each stream copies between a FIFO and the caller. */
@@ -106,5 +106,5 @@ export async function followPipes(
     copied = session.pipes(request.stdin);
   }, context.signal);
   await copied;
-  return await session.ended(watch);
+  return await session.endedByNspawn(watch, context.signal);
 }

@@ -1,8 +1,8 @@
 import { execLine } from '../systemd/escape.ts';
 import { bundleOf } from './bundle.ts';
 import type { ContainerSpec } from './container.ts';
-import type { Engine } from './engine.ts';
-import { gateScript, mountScript, recordScript, runDirectoryOf } from './script.ts';
+import type { Engine, Way } from './engine.ts';
+import { gateScript, mountScript, recordScript, removeScript, runDirectoryOf } from './script.ts';
 import { quoted } from './shell.ts';
 import { signalName } from './signal.ts';
 import type { EngineLines } from './unit.ts';
@@ -31,7 +31,7 @@ export const crunWords = (name: string, ...words: string[]): string[] => [
  * conmon tells through a pipe when that is done; then there is a file `pid`, or `error` says why not. Only then, and once
  * the gate is passed, is the program let go, by `crun start`.
  */
-function startScript(spec: ContainerSpec): string {
+function startScript(spec: ContainerSpec, { removeAfterwards }: Way): string {
   const { name, directory } = spec;
   const run = runDirectoryOf(name);
   const conmon = [
@@ -50,6 +50,7 @@ function startScript(spec: ContainerSpec): string {
     '--full-attach',
     '--log-path=journald:',
     '--log-level=error',
+    ...(removeAfterwards ? ['--exit-command=/bin/bash', `--exit-command-arg=${directory}/stopped`] : []),
     ...(spec.stdin ? ['--stdin'] : []),
     ...(spec.terminal ? ['--terminal'] : []),
   ];
@@ -69,7 +70,7 @@ ${spec.terminal ? '' : openStreams(run)}  ${gateScript(
 }
 exec 3> >(started 4<&0 < /dev/null)
 export _OCI_SYNCPIPE=3
-exec conmon ${['--cuuid="$INVOCATION_ID"', ...conmon.map(quoted)].join(' \\\n  ')}
+exec conmon ${['--cuuid="$INVOCATION_ID" --log-tag="$INVOCATION_ID"', ...conmon.map(quoted)].join(' \\\n  ')}
 `;
 }
 
@@ -94,12 +95,33 @@ function stopLines({ name, stopSignal }: ContainerSpec): EngineLines['stop'] {
   ];
 }
 
+/**
+ * What conmon becomes when a container of `--rm` has ended; it ends as the container did. One that could not be made has
+ * no exit code: `spawnlet run` reads why not, and removes it.
+ */
+const afterConmon = (spec: ContainerSpec) => `#!/bin/bash
+# Runs when ${spec.name} has ended, in conmon's place.
+code=${runDirectoryOf(spec.name)}/${containerIdOf(spec.name)}
+[ -e $code ] || exit 1
+read -r code < $code || :
+umount --lazy ${spec.directory}/rootfs
+${removeScript(spec)}exit "$code"
+`;
+
 export const crun: Engine = {
   refuse: () => undefined,
   bundle: bundleOf,
   startScript,
-  stoppedScript: (spec, removeAfterwards) =>
-    recordScript(spec, removeAfterwards, `[ ! -e ${runDirectoryOf(spec.name)}/oom ] || oom=true\n`),
-  lines: spec => ({ engine: 'crun', stop: stopLines(spec), more: [['Delegate', 'memory pids']] }),
+  stoppedScript: (spec, { removeAfterwards }) =>
+    removeAfterwards
+      ? afterConmon(spec)
+      : recordScript(spec, `[ ! -e ${runDirectoryOf(spec.name)}/oom ] || oom=true\n`),
+  lines: (spec, { removeAfterwards }) => ({
+    engine: 'crun',
+    stop: stopLines(spec),
+    // To spawn a command after the main process takes systemd as long as to start a container.
+    stopped: !removeAfterwards,
+    more: [['Delegate', 'memory pids']],
+  }),
   fifos: () => [],
 };

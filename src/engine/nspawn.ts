@@ -1,7 +1,7 @@
 import { bundleOf } from './bundle.ts';
 import type { ContainerSpec, Mount } from './container.ts';
-import type { Engine } from './engine.ts';
-import { gateScript, mountScript, recordScript, runDirectoryOf } from './script.ts';
+import type { Engine, Way } from './engine.ts';
+import { gateScript, mountScript, recordScript, removeScript, runDirectoryOf } from './script.ts';
 import type { Seccomp } from './seccomp.ts';
 import { quoted } from './shell.ts';
 
@@ -35,7 +35,7 @@ function plainSeccomp(seccomp: Seccomp): Seccomp {
   };
 }
 
-function startScript(spec: ContainerSpec, register: boolean): string {
+function startScript(spec: ContainerSpec, { register }: Way): string {
   const { name, directory, stopSignal } = spec;
   const run = runDirectoryOf(name);
   const words = [
@@ -53,7 +53,6 @@ function startScript(spec: ContainerSpec, register: boolean): string {
   ];
   return `${mountScript(spec, 'systemd-nspawn')}rm -f error
 mkdir -p rootfs/usr
-echo $$ > ${run}/pid
 ${gateScript(name, 'exit 1')}# The streams are pipes, so that every user of the container can open /dev/stdout; the journal has them line by line.
 out=/dev/null err=/dev/null
 [ ! -p ${run}/stdout ] || out=${run}/stdout
@@ -113,10 +112,12 @@ export const nspawn: Engine = {
     };
   },
   startScript,
-  stoppedScript: (spec, removeAfterwards) => recordScript(spec, removeAfterwards, findEnd(spec.name)),
+  stoppedScript: (spec, { removeAfterwards }) =>
+    removeAfterwards ? `#!/bin/bash\n${removeScript(spec)}` : recordScript(spec, findEnd(spec.name)),
   // ExecStop= runs when the container has ended by itself too: without it systemd would kill what carries the streams.
   lines: spec => ({
     engine: 'nspawn',
+    stopped: true,
     stop: [
       ['ExecStop', `-/bin/sh -c 'kill $MAINPID; exec flock ${runDirectoryOf(spec.name)}/streams true'`],
       ['KillSignal', 'SIGCONT'],

@@ -5,7 +5,7 @@ import { quoted } from './shell.ts';
 /** Parts of the scripts beside a bundle that all engines share. */
 
 /** Files of one run: the unit's RuntimeDirectory=, which systemd removes when the unit has ended. */
-export const runDirectoryOf = (name: string): string => `${runtimeDirectory}/${name}`;
+export const runDirectoryOf = (name: string): string => `${runtimeDirectory}/app/${name}`;
 
 /** On the host's network its names hold, as they are at each start. Read by the shell itself: a child takes 1 ms. */
 const hostNames = `for file in resolv.conf hosts; do
@@ -54,39 +54,36 @@ function prepare(spec: ContainerSpec): string {
 }
 
 /**
- * Waits for whoever started the container by hand (`spawnlet run`, which attaches first) to write a line; a start by
- * systemd finds no gate and goes on. Without an answer `otherwise` runs.
+ * Tells whoever started the container by hand (`spawnlet run`, which attaches first) that it is made, by a file, and waits
+ * for a line through the gate; a start by systemd finds no gate and goes on. Without an answer `otherwise` runs.
  */
-export const gateScript = (
-  name: string,
-  otherwise: string,
-): string => `if [ -p ${runDirectoryOf(name)}/gate ]; then
-  exec 5<>${runDirectoryOf(name)}/gate
-  read -r -t 10 -u 5 _ || { echo 'spawnlet run went away before it had attached' >&2; rm -f ${runDirectoryOf(name)}/gate; ${otherwise}; }
+export function gateScript(name: string, otherwise: string): string {
+  const run = runDirectoryOf(name);
+  return `if [ -p ${run}/gate ]; then
+  exec 5<>${run}/gate
+  : > ${run}/made
+  read -r -t 10 -u 5 _ || { echo 'spawnlet run went away before it had attached' >&2; rm -f ${run}/gate; ${otherwise}; }
   exec 5>&-
-  rm -f ${runDirectoryOf(name)}/gate
+  rm -f ${run}/gate
 fi
 `;
-
-/** A gate that is still there: the container could not be made, and `spawnlet run` has yet to read why. */
-const waitAtGate = (name: string) => `gate=${runDirectoryOf(name)}/gate
-if [ "$SERVICE_RESULT" = exit-code ] && [ -p $gate ]; then exec 5<>$gate; read -r -t 10 -u 5 _ || :; fi
-`;
+}
 
 /**
  * What is left to do when the unit has ended: the record that `ps -a`, `wait` and `inspect` read. It is written by the
- * unit itself, so that it is there though nobody watched. With `--rm`, the container's files go instead. `find` is
- * the engine's: it may set `oom`, `EXIT_CODE` and `EXIT_STATUS`.
+ * unit itself, so that it is there though nobody watched. `find` is the engine's: it may set `oom`, `EXIT_CODE` and
+ * `EXIT_STATUS`.
  */
-export function recordScript(spec: ContainerSpec, removeAfterwards: boolean, find: string): string {
-  const { name, directory } = spec;
-  const head = `#!/bin/bash
+export function recordScript({ name, directory }: ContainerSpec, find: string): string {
+  return `#!/bin/bash
 # Runs when ${name} has ended, however it ended.
-${waitAtGate(name)}`;
-  if (removeAfterwards) return `${head}rm -rf ${directory} ${transientUnits}/${name}.service\n`;
-  return `${head}oom=false
+oom=false
 ${find}printf '{"version":1,"invocation":"%s","result":"%s","code":"%s","status":"%s","oom":%s,"ended":%s}\\n' \\
   "$INVOCATION_ID" "$SERVICE_RESULT" "$EXIT_CODE" "$EXIT_STATUS" "$oom" "$EPOCHSECONDS" > ${directory}/record~
 mv ${directory}/record~ ${directory}/record
 `;
 }
+
+/** With `--rm` the container's files go instead. */
+export const removeScript = ({ name, directory }: ContainerSpec): string =>
+  `rm -rf ${directory} ${transientUnits}/${name}.service\n`;

@@ -49,8 +49,8 @@ function restartOf(restart: RestartPolicy): Assignment[] {
 }
 
 function startLimitOf(restart: RestartPolicy): Assignment[] {
-  if (restart.kind === 'no') return [];
   const retries = restart.kind === 'on-failure' ? restart.retries : undefined;
+  // systemd would refuse a sixth start within ten seconds, also one by hand.
   if (retries === undefined) return [['StartLimitIntervalSec', '0']];
   // The first start counts too.
   return [
@@ -59,11 +59,30 @@ function startLimitOf(restart: RestartPolicy): Assignment[] {
   ];
 }
 
+const online: Assignment[] = [
+  ['Wants', 'network-online.target'],
+  ['After', 'network-online.target'],
+];
+
+/**
+ * The image is fetched outside of the unit, whose limits are for the container. If it cannot be, or if spawnlet is no longer
+ * there, the container starts with the image that it has.
+ */
+const fetching = (words: readonly string[]): Assignment[] => [
+  ['TimeoutStartSec', 'infinity'],
+  [
+    'ExecStartPre',
+    execLine(['/usr/bin/systemd-run', '--quiet', '--wait', '--collect', '--pipe', ...words], '-'),
+  ],
+];
+
 /** What an engine says of its own in the unit. */
 export interface EngineLines {
   readonly engine: string;
   /** How the container is asked to end. */
   readonly stop: readonly Assignment[];
+  /** Whether systemd runs the script `stopped`. */
+  readonly stopped: boolean;
   readonly more: readonly Assignment[];
 }
 
@@ -80,21 +99,24 @@ export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: 
         ['Description', description(options.description)],
         ['Documentation', 'https://github.com/opencontainers/runtime-spec'],
         ...(spec.network === 'host' ? ([['After', 'network.target nss-lookup.target']] as const) : []),
+        ...(options.pullFirst ? online : []),
         ['RequiresMountsFor', directory],
         ...(options.removeAfterwards ? ([['CollectMode', 'inactive-or-failed']] as const) : []),
         ...startLimitOf(options.restart),
       ]),
       section('Service', [
-        ...(options.pullFirst ? ([['ExecStartPre', execLine(options.pullFirst, '-')]] as const) : []),
+        ...(options.pullFirst ? fetching(options.pullFirst) : []),
         ['ExecStart', execLine(['/bin/bash', `${directory}/start`])],
-        ['ExecStopPost', execLine(['/bin/bash', `${directory}/stopped`], '+')],
+        ...(lines.stopped
+          ? ([['ExecStopPost', execLine(['/bin/bash', `${directory}/stopped`], '+')]] as const)
+          : []),
         ['KillMode', 'mixed'],
         ...lines.stop,
         ['TimeoutStopSec', String(spec.stopTimeout)],
         ['SuccessExitStatus', '129 130 141 143'],
         ...restartOf(options.restart),
         ['PrivateMounts', 'yes'],
-        ['RuntimeDirectory', `spawnlet/${name}`],
+        ['RuntimeDirectory', `spawnlet/app/${name}`],
         ['RuntimeDirectoryMode', '0700'],
         ['LogNamespace', logNamespace],
         ...limitsOf(spec.limits),

@@ -1,6 +1,7 @@
 import { lstatSync, readlinkSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { defaultCapabilities, possibleCapabilities } from '../../engine/capabilities.ts';
+import { cgroupVersion } from '../../engine/cgroup.ts';
 import type { ContainerSpec, Mount } from '../../engine/container.ts';
 import { engines } from '../../engine/engines.ts';
 import type { Seccomp } from '../../engine/seccomp.ts';
@@ -39,7 +40,11 @@ export async function runTrial(
     if (target !== undefined) await files.link(`${directory}/empty/${name}`, target);
   }
   await files.write(`${directory}/config.json`, JSON.stringify(engines[engine].bundle(spec, {})), 0o600);
-  await files.write(`${directory}/start`, engines[engine].startScript(spec, false), 0o600);
+  await files.write(
+    `${directory}/start`,
+    engines[engine].startScript(spec, { removeAfterwards: false, register: false }),
+    0o600,
+  );
   const properties = [
     'PrivateMounts=yes',
     'Delegate=yes',
@@ -108,6 +113,7 @@ function trialSpec(
     noNewPrivileges: false,
     seccomp,
     network: 'host',
+    cgroups: cgroupVersion(),
     limits: {},
     stopSignal: 15,
     stopTimeout: 5,

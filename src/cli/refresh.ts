@@ -1,0 +1,26 @@
+import { isErrno, messageOf, SpawnletError } from '../host/error.ts';
+import { defineCommand } from './command.ts';
+
+/**
+ * What the unit of a container with `--pull always` runs before each start. A registry that is away, or an image that is
+ * none any more, keeps no container from running: it starts with the image that it has.
+ */
+export const refresh = defineCommand({
+  name: 'refresh',
+  group: 'Containers',
+  summary: "Fetch a container's image anew, before its unit starts",
+  synopsis: 'NAME',
+  arity: [1, 1],
+  options: {},
+  examples: [['spawnlet refresh web', 'what web.service does before it starts']],
+  async run({ arguments: [name = ''] }, context) {
+    const apps = await context.apps();
+    try {
+      await apps.refresh(name, context.signal);
+    } catch (error) {
+      if (!(error instanceof SpawnletError) && !isErrno(error)) throw error;
+      process.stderr.write(`spawnlet: ${name} starts with the image that is here: ${messageOf(error)}\n`);
+    }
+    return 0;
+  },
+});
