@@ -33,7 +33,7 @@ export const labs: readonly Check[] = [
   {
     title: 'MemoryMax= acts in the lab',
     see: async () => {
-      const read = 'cat /sys/fs/cgroup$(sed -n s/^0::// /proc/self/cgroup)/memory.max';
+      const read = 'cat /sys/fs/cgroup$(sed -n "s/^0:://p" /proc/self/cgroup)/memory.max';
       const limited = ['systemd-run', '--quiet', '--wait', '--pipe', '--property=MemoryMax=64M'];
       const seen = await inLab(...limited, 'sh', '-c', read);
       assert.equal(seen, `${64 * 2 ** 20}\n`);
