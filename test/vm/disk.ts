@@ -65,13 +65,21 @@ const masked = [
   `serial-getty@${consolePort}.service`,
   'apt-daily-upgrade.timer',
   'apt-daily.timer',
+  'dev-hugepages.mount',
   'dpkg-db-backup.timer',
   'e2scrub_all.timer',
   'e2scrub_reap.service',
   'fstrim.timer',
   'getty@tty1.service',
+  'modprobe@.service',
+  'sys-kernel-debug.mount',
+  'sys-kernel-tracing.mount',
+  'systemd-binfmt.service',
   'systemd-networkd-wait-online.service',
+  'systemd-pstore.service',
   'systemd-timesyncd.service',
+  'systemd-update-utmp-runlevel.service',
+  'systemd-update-utmp.service',
 ];
 
 const recipe: Recipe = {
@@ -81,6 +89,8 @@ const recipe: Recipe = {
   files: {
     '/etc/fstab': fstab,
     '/etc/hostname': 'smoke\n',
+    // Without one the first boot would enable what Debian's packages have.
+    '/etc/machine-id': `${'5'.repeat(32)}\n`,
     '/etc/hosts': '127.0.0.1 localhost smoke\n',
     [unit('spawnlet-smoke.service')]: smokeUnit,
   },

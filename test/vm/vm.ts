@@ -21,7 +21,9 @@ const drive = (file: string) => `if=virtio,format=raw,snapshot=on,file=${file}`;
 
 function qemuArgv(system: System, product: string, log: string): string[] {
   return [
-    ...'qemu-system-x86_64 -no-user-config -nodefaults -display none -device virtio-rng-pci'.split(' '),
+    ...'setpriv --pdeathsig KILL -- qemu-system-x86_64 -no-user-config -nodefaults -display none -device virtio-rng-pci'.split(
+      ' ',
+    ),
     ...'-accel tcg,thread=multi -cpu max -smp 2 -m 2560'.split(' '),
     '-drive',
     drive(system.disk),
