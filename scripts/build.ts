@@ -30,6 +30,8 @@ try {
     platform: 'node',
     format: 'cjs',
     target: 'node24',
+    // What is imported later is a part of the one file, too.
+    supported: { 'dynamic-import': false },
     minifySyntax: true,
     minifyWhitespace: true,
     define: { SPAWNLET_VERSION: JSON.stringify(version) },

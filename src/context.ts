@@ -65,7 +65,7 @@ export async function makeContext(
     return makeApplier<AnyStep>(
       {
         ...hostExecutors(host.files, host.children),
-        ...systemdExecutors(systemd),
+        ...systemdExecutors(systemd, () => listeners.queued?.()),
         ...loadLater<ImageStep>(
           { 'pull-image': true, 'remove-image': true, 'prune-images': true },
           imageSteps,

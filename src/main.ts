@@ -72,7 +72,6 @@ const argv = process.argv.slice(2);
 process.stdout.on('error', (error: unknown) => process.exit(tell(error, false)));
 main(argv)
   .catch((error: unknown) => tell(error, argv[0] === '--debug'))
-  .then(code => {
-    process.exitCode = code;
-  })
+  // Output to files, pipes and terminals is written at once; to take node's heap apart would take as long as to start it.
+  .then(code => process.exit(code))
   .catch(() => process.exit(125));

@@ -24,6 +24,8 @@ export interface Context {
     progress?: (event: LayerProgress) => void;
     pulled?: (image: StoredImage) => void;
     removed?: (removed: Removed) => void;
+    /** systemd has begun to start a unit. */
+    queued?: () => void;
   };
   /** `--tls-verify=false` for the registries of this command. */
   tlsVerify: boolean;

@@ -250,6 +250,8 @@ async function runImage(input: RunInput, context: Context): Promise<number> {
   }
   const session = apps.sessionOf(plan);
   await using watch = await session.watch(context.signal);
+  // Loaded while systemd and crun make the container.
+  if (attached && request.engine === 'crun') context.listeners.queued = () => void loadSockets();
   await apps.create(plan, context.signal);
   try {
     if (attached)
@@ -272,7 +274,5 @@ function followRun(
   context: Context,
 ): Promise<number> {
   if (request.engine === 'nspawn') return followPipes(apps, session, watch, request, context);
-  // Loaded while crun makes the container.
-  void loadSockets();
   return follow(apps, session, watch, streamsOf(request, detachKeys), request.name, context);
 }

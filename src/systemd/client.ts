@@ -198,9 +198,10 @@ export class SystemdClient implements AsyncDisposable {
   /** True if systemd has the unit in memory. Other than a look at its properties this does not search the disk for it. */
   async isLoaded(name: string, signal: AbortSignal): Promise<boolean> {
     try {
-      await this.#manager(name, managerCall('GetUnit', 's', [name]), signal);
+      await this.#session.read(managerCall('GetUnit', 's', [name]), signal);
       return true;
-    } catch (error) {
+    } catch (cause) {
+      const error = refusal(cause, name);
       if (error instanceof SpawnletError && error.code === 'ERR_NO_SUCH_UNIT') return false;
       throw error;
     }
@@ -293,10 +294,10 @@ export class SystemdClient implements AsyncDisposable {
     let state = await this.#fresh(name, watch, signal);
     if (predicate(state)) return state;
     for await (const change of watch) {
-      state =
-        change.kind === 'changed'
-          ? { ...state, ...change.changed }
-          : { ...state, ActiveState: 'inactive', SubState: 'dead', MainPID: 0, Job: 0 };
+      if (change.kind === 'changed') state = { ...state, ...change.changed };
+      // systemd drops every unit as it reloads or re-executes, and loads them again.
+      else if (await this.isLoaded(name, signal)) state = await this.#fresh(name, watch, signal);
+      else state = { ...state, ActiveState: 'inactive', SubState: 'dead', MainPID: 0, Job: 0 };
       if (predicate(state)) return state;
     }
     throw new ConnectionLost(`the watch of ${name} ended`);
@@ -319,8 +320,9 @@ export class SystemdClient implements AsyncDisposable {
     let state: UnitProperties = unitProperties(new Map());
     // Until the job has ended, every change names it in `Job`.
     for await (const change of watch) {
-      if (change.kind === 'unloaded') break;
-      state = { ...state, ...change.changed };
+      if (change.kind === 'changed') state = { ...state, ...change.changed };
+      else if (await this.isLoaded(name, signal)) state = await this.#fresh(name, watch, signal);
+      else break;
       if (state.Job === 0 && (state.ActiveState === 'inactive' || state.ActiveState === 'failed')) break;
     }
     const result = await abortable(job.done, signal);

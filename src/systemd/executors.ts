@@ -26,8 +26,12 @@ const enabled = ['enabled', 'enabled-runtime'];
 
 type Named = { readonly name: string };
 
-/** Executors of {@link SystemdStep}. `connect` is called when the first step needs systemd, and may give the same client. */
-export function systemdExecutors(connect: () => Promise<SystemdClient>): Executors<SystemdStep> {
+/** Executors of {@link SystemdStep}. `connect` is called when the first step needs systemd, and may give the same client;
+ * `queued` when systemd has begun to start a unit. */
+export function systemdExecutors(
+  connect: () => Promise<SystemdClient>,
+  queued: () => void = () => undefined,
+): Executors<SystemdStep> {
   const undoing = () => AbortSignal.timeout(120_000);
 
   async function read<P extends UnitLevelProperty>(step: Named, property: P): Promise<UnitProperties[P]> {
@@ -54,7 +58,7 @@ export function systemdExecutors(connect: () => Promise<SystemdClient>): Executo
 
   async function start(step: Named, signal: AbortSignal): Promise<void> {
     const client = await connect();
-    await client.startUnit(step.name, 'replace', signal);
+    await client.startUnit(step.name, 'replace', signal, queued);
   }
 
   async function stop(step: Named, signal: AbortSignal): Promise<void> {
