@@ -129,8 +129,13 @@ export class SystemdClient implements AsyncDisposable {
   }
 
   /** Starts a unit and waits for the job; throws `ERR_UNIT_FAILED` with systemd's result. Needs no reload for a new file. */
-  async startUnit(name: string, mode: JobMode, signal: AbortSignal): Promise<void> {
-    await this.#done(await this.enqueue('start', name, mode, signal), signal);
+  async startUnit(
+    name: string,
+    mode: JobMode,
+    signal: AbortSignal,
+    queued: () => void = () => {},
+  ): Promise<void> {
+    await this.#done(await this.enqueue('start', name, mode, signal, queued), signal);
   }
 
   /** Stops a unit and waits until it is down. A unit that is not loaded is down. */
