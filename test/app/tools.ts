@@ -30,7 +30,7 @@ export const words = (...argv: readonly string[]): string[] => [command, ...argv
 /** Runs spawnlet to its end. */
 export async function spawnlet(argv: readonly string[], options: ChildOptions = {}): Promise<Ran> {
   return told(
-    await systemChildren.capture(words(...argv), { signal: AbortSignal.timeout(90_000), ...options }),
+    await systemChildren.capture(words(...argv), { signal: AbortSignal.timeout(60_000), ...options }),
   );
 }
 

@@ -29,7 +29,7 @@ before(async () => {
 after(() => images[Symbol.asyncDispose]());
 
 /** PID of the container's first process as the host sees it. */
-const pidOf = async (name: string) => (await readFile(`/run/spawnlet/${name}/pid`, 'utf8')).trim();
+const pidOf = async (name: string) => (await readFile(`/run/spawnlet/app/${name}/pid`, 'utf8')).trim();
 
 /** Fields of /proc/PID/status. */
 function fields(text: string): Record<string, string> {

@@ -1,0 +1,219 @@
+// runs in a lab: bookworm trixie
+// How runs end, and that it can still be told afterwards.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { debianImage, done, eventually, type Fixture, spawnlet, system, useImages } from './tools.ts';
+
+let images: Fixture;
+let image: string;
+
+before(async () => {
+  images = await useImages({ deb: debianImage() });
+  image = images.ref('deb');
+});
+
+after(() => images[Symbol.asyncDispose]());
+
+const run = (...argv: readonly string[]) => spawnlet(['run', ...argv]);
+
+interface Told {
+  readonly state: { readonly kind: string; readonly exitCode?: number; readonly oomKilled?: boolean };
+  readonly lastRun: { readonly invocation: string; readonly result: string } | null;
+  readonly unitProperties: { readonly NRestarts: number; readonly InvocationID: string };
+}
+
+const inspect = async (name: string) => (JSON.parse(await done(['inspect', name])) as Told[])[0] as Told;
+
+/** A program that reads where nothing is: the kernel kills it, though it is PID 1. */
+const crash = ['perl', '-e', 'unpack("p", pack("J", 1))'];
+const greedy = ['perl', '-e', 'my $x = "a" x (1 << 28)'];
+
+describe('an end', { concurrency: 3 }, () => {
+  const ends: Readonly<Record<string, { argv: readonly string[]; code: number }>> = {
+    zero: { argv: ['true'], code: 0 },
+    one: { argv: ['false'], code: 1 },
+    most: { argv: ['sh', '-c', 'exit 255'], code: 255 },
+    // systemd takes these for its own idea of success; they are told as they are.
+    hup: { argv: ['sh', '-c', 'exit 129'], code: 129 },
+    segv: { argv: crash, code: 139 },
+  };
+
+  for (const [name, { argv, code }] of Object.entries(ends)) {
+    test(`by ${argv.join(' ')} gives ${code}, in the foreground and afterwards`, async () => {
+      assert.equal((await run('--rm', image, ...argv)).code, code);
+      await done(['run', '-d', `--name=${name}`, image, ...argv]);
+      assert.equal(await done(['wait', name]), `${code}\n`);
+      const { state } = await inspect(name);
+      assert.deepEqual([state.kind, state.exitCode, state.oomKilled], ['exited', code, false]);
+      assert.match(await done(['ps', '-a']), new RegExp(`^${name} .*exited \\(${code}`, 'm'));
+      await done(['rm', name]);
+    });
+  }
+
+  test('by a signal is told as 128 and its number', async () => {
+    await done(['run', '-d', '--name=killed', image, 'sleep', 'infinity']);
+    const waiting = done(['wait', 'killed']);
+    await done(['kill', 'killed']);
+    assert.equal(await waiting, '137\n');
+    assert.match(await done(['ps', '-a']), /^killed .*exited \(137, SIGKILL\)/m);
+  });
+
+  test('for want of memory is told as such', async () => {
+    const { code, err } = await run('--rm', '--memory=32m', image, ...greedy);
+    assert.equal(code, 137);
+    assert.match(err, /out of memory/);
+    await done(['run', '-d', '--name=greedy', '--memory=32m', image, ...greedy]);
+    assert.equal(await done(['wait', 'greedy']), '137\n');
+    assert.equal((await inspect('greedy')).state.oomKilled, true);
+    assert.match(await done(['ps', '-a']), /^greedy .*exited \(137, out of memory\)/m);
+  });
+
+  test('of a program that cannot be run gives 126, of one that is not there 127', async () => {
+    const [directory, missing] = await Promise.all([
+      run('--rm', image, '/etc/passwd'),
+      run('--rm', image, '/no/such'),
+    ]);
+    assert.deepEqual([directory.code, missing.code], [126, 127]);
+    assert.match(missing.err, /no\/such.*ERR_START/);
+    assert.equal((await run('--rm', '-w/etc/passwd', image, 'true')).code, 126);
+    await system('systemctl', 'reset-failed');
+  });
+});
+
+describe('stop', { concurrency: 3 }, () => {
+  const trap = (signal: string) => [
+    'sh',
+    '-c',
+    `trap 'echo got ${signal}; exit 3' ${signal}; echo ready; while :; do sleep 0.05; done`,
+  ];
+  const ready = (name: string) =>
+    eventually(
+      async () => ((await done(['logs', name])).includes('ready') ? true : undefined),
+      `${name} is ready`,
+    );
+
+  test('sends SIGTERM to PID 1, which ends with its own exit code', async () => {
+    await done(['run', '-d', '--name=term', image, ...trap('TERM')]);
+    await ready('term');
+    await done(['stop', 'term']);
+    assert.equal(await done(['logs', 'term']), 'ready\ngot TERM\n');
+    assert.equal((await inspect('term')).state.exitCode, 3);
+  });
+
+  for (const [flag, signal] of [
+    ['SIGUSR1', 'USR1'],
+    ['SIGRTMIN+3', '37'],
+  ] as const) {
+    test(`sends ${flag} where that is the stop signal`, async () => {
+      const name = `stop-${signal}`.toLowerCase();
+      await done(['run', '-d', `--name=${name}`, `--stop-signal=${flag}`, image, ...trap(signal)]);
+      await ready(name);
+      await system('systemctl', 'stop', name);
+      assert.equal(await done(['logs', name]), `ready\ngot ${signal}\n`);
+    });
+  }
+
+  test('kills after the time that is given', async () => {
+    await done(['run', '-d', '--name=deaf', '--stop-timeout=1', image, 'sleep', 'infinity']);
+    await done(['run', '-d', '--name=deaf2', image, 'sleep', 'infinity']);
+    const begin = performance.now();
+    await Promise.all([done(['stop', 'deaf']), done(['stop', '-t', '1', 'deaf2'])]);
+    const took = performance.now() - begin;
+    assert.ok(took >= 900 && took < 9000, `${took} ms`);
+    assert.deepEqual(
+      [(await inspect('deaf')).state.exitCode, (await inspect('deaf2')).state.exitCode],
+      [137, 137],
+    );
+  });
+
+  test('of one that is not running is done already; of one that is not there is an error', async () => {
+    await done(['run', '-d', '--name=over', image, 'true']);
+    await done(['wait', 'over']);
+    assert.equal(await done(['stop', 'over']), 'over\n');
+    const { code, err } = await spawnlet(['stop', 'nobody']);
+    assert.equal(code, 125);
+    assert.match(err, /ERR_NO_CONTAINER/);
+  });
+});
+
+describe('restart policies', { concurrency: 2 }, () => {
+  test('on-failure:3 runs a program four times, and no more', async () => {
+    await done([
+      'run',
+      '-d',
+      '--name=crashes',
+      '--restart=on-failure:3',
+      image,
+      'sh',
+      '-c',
+      'echo run; exit 9',
+    ]);
+    const runs = async () => (await done(['logs', 'crashes'])).split('\n').length - 1;
+    await eventually(async () => {
+      const state = (await system('systemctl', 'show', '-P', 'ActiveState', 'crashes')).trim();
+      return state === 'failed' && (await runs()) === 4 ? true : undefined;
+    }, 'it has failed four times');
+    assert.equal((await inspect('crashes')).state.exitCode, 9);
+  });
+
+  test('on-failure leaves a program alone that went well', async () => {
+    await done(['run', '-d', '--name=fine', '--restart=on-failure', image, 'sh', '-c', 'echo run']);
+    assert.equal(await done(['wait', 'fine']), '0\n');
+    assert.equal(await done(['logs', 'fine']), 'run\n');
+  });
+
+  test('always starts it again whatever it ended with, and a stop ends that', async () => {
+    await done(['run', '-d', '--name=again', '--restart=always', image, 'sh', '-c', 'echo run']);
+    await eventually(
+      async () => ((await done(['logs', 'again'])).startsWith('run\nrun\n') ? true : undefined),
+      'it ran twice',
+    );
+    await done(['stop', 'again']);
+    assert.match(await system('systemctl', 'show', '-P', 'ActiveState', 'again'), /^(inactive|failed)$/m);
+  });
+});
+
+test('an end is told when systemd was re-executed', async () => {
+  await done(['run', '-d', '--name=across', image, 'sh', '-c', 'sleep 3; exit 5']);
+  await done(['run', '-d', '--name=before', image, 'sh', '-c', 'exit 6']);
+  await done(['wait', 'before']);
+  const waiting = run('--rm', '--name=front', image, 'sh', '-c', 'sleep 3; exit 7');
+  await eventually(async () => ((await done(['ps', '-q'])).includes('front') ? true : undefined), 'it runs');
+  const both = done(['wait', 'before', 'across']);
+  await system('systemctl', 'daemon-reexec');
+  assert.deepEqual([await both, (await waiting).code], ['6\n5\n', 7]);
+  assert.equal((await inspect('before')).state.exitCode, 6);
+});
+
+test('a container starts again with the files that it left', async () => {
+  await done(['run', '-d', '--name=twice', image, 'sh', '-c', 'cat /left 2>/dev/null; echo here >> /left']);
+  await done(['wait', 'twice']);
+  const first = (await inspect('twice')).lastRun?.invocation;
+  await done(['start', 'twice']);
+  await done(['wait', 'twice']);
+  assert.equal(await done(['logs', 'twice']), 'here\n');
+  assert.notEqual((await inspect('twice')).lastRun?.invocation, first);
+  assert.equal(await done(['logs', '--last-run', 'twice']), 'here\n');
+});
+
+test('what is not running cannot be exec’d into, attached to or killed', async () => {
+  await done(['run', '-d', '--name=ended', image, 'true']);
+  await done(['wait', 'ended']);
+  for (const argv of [
+    ['exec', 'ended', 'true'],
+    ['attach', 'ended'],
+    ['kill', 'ended'],
+  ]) {
+    const { code, err } = await spawnlet(argv);
+    assert.equal(code, 125);
+    assert.match(err, /ERR_NOT_RUNNING/);
+  }
+});
+
+test('rm takes a running container only by force', async () => {
+  await done(['run', '-d', '--name=runs', image, 'sleep', 'infinity']);
+  assert.match((await spawnlet(['rm', 'runs'])).err, /ERR_RUNNING/);
+  assert.equal(await done(['rm', '-f', 'runs']), 'runs\n');
+  assert.equal((await spawnlet(['rm', 'runs'])).code, 125);
+  assert.equal(await done(['rm', '-i', 'runs']), 'runs\n');
+});
