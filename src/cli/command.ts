@@ -54,7 +54,7 @@ export interface Command<O extends Options = Options> {
 
 /** Keeps the types of a definition's options for its `run`. */
 export function defineCommand<const O extends Options>(command: Command<O>): Command {
-  return command as Command;
+  return command;
 }
 
 /** The flag of list commands. */
