@@ -4,6 +4,7 @@ import { defaultCapabilities, possibleCapabilities } from '../../engine/capabili
 import { cgroupVersion } from '../../engine/cgroup.ts';
 import type { ContainerSpec, Mount } from '../../engine/container.ts';
 import { engines } from '../../engine/engines.ts';
+import { runDirectoryOf } from '../../engine/script.ts';
 import type { Seccomp } from '../../engine/seccomp.ts';
 import type { Host } from '../../host/host.ts';
 
@@ -50,7 +51,7 @@ export async function runTrial(
     'Delegate=yes',
     'DevicePolicy=closed',
     'KillMode=mixed',
-    `RuntimeDirectory=spawnlet/${spec.name}`,
+    `RuntimeDirectory=${runDirectoryOf(spec.name).slice('/run/'.length)}`,
     'TimeoutStopSec=5',
     'RuntimeMaxSec=30',
   ];
