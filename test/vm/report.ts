@@ -1,5 +1,6 @@
 /** Lines like TAP's, with what was seen and the time that it took. They are counted across the guest's two boots. */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { stripVTControlCharacters } from 'node:util';
 
 /** Something to see on the machine: gives what was seen, throws what was seen instead. */
 export interface Check {
@@ -30,7 +31,10 @@ export const say = (text: string): unknown => process.stdout.write(`${text}\n`);
 /** The last line that the machine's owner waits for. */
 export const closing = (counts: Counts): string => `# pass ${counts.passed} fail ${counts.failed}`;
 
-const printable = (text: string) => text.replaceAll(/[^\x20-\x7e]+/g, ' ').trim();
+const printable = (text: string) =>
+  stripVTControlCharacters(text)
+    .replaceAll(/[^\x20-\x7e]+/g, ' ')
+    .trim();
 
 /** Runs checks one after the other; one that fails leaves the others their turn. */
 export async function report(checks: readonly Check[], counts: Counts): Promise<void> {
