@@ -51,8 +51,8 @@ function startScript(spec: ContainerSpec, { removeAfterwards }: Way): string {
     '--log-path=journald:',
     '--log-level=error',
     ...(removeAfterwards ? ['--exit-command=/bin/bash', `--exit-command-arg=${directory}/stopped`] : []),
-    ...(spec.stdin ? ['--stdin'] : []),
-    ...(spec.terminal ? ['--terminal'] : []),
+    // With --stdin too, conmon closes the terminal's input when the first of those who attach goes.
+    ...(spec.terminal ? ['--terminal'] : spec.stdin ? ['--stdin'] : []),
   ];
   return `${mountScript(spec, 'conmon and crun')}[ ! -e ctl ] || rm -f attach ctl winsz
 started() {
