@@ -1,0 +1,257 @@
+// runs in a lab: bookworm trixie
+// Every flag of run, seen from inside.
+import assert from 'node:assert/strict';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { debianImage, done, type Fixture, spawnlet, system, useImages } from './tools.ts';
+
+let images: Fixture;
+let image: string;
+
+before(async () => {
+  images = await useImages({ deb: debianImage({ Labels: { from: 'image' } }) });
+  image = images.ref('deb');
+});
+
+after(() => images[Symbol.asyncDispose]());
+
+/** Flags, then the script that shows their effect. */
+const inside = async (...argv: readonly string[]) =>
+  done(['run', '--rm', ...argv.slice(0, -1), image, 'sh', '-c', argv.at(-1) ?? '']);
+
+const refused = async (flags: readonly string[], code: string) => {
+  const { code: exit, err } = await spawnlet(['run', ...flags, image, 'true']);
+  assert.equal(exit, 125, flags.join(' '));
+  assert.ok(err.includes(code), `${flags.join(' ')}: ${err}`);
+  assert.match(err, /\n {2}\S/, 'a hint');
+};
+
+describe('limits', { concurrency: 2 }, () => {
+  test('of memory, CPU and processes are those of the unit', async () => {
+    await done([
+      'run',
+      '-d',
+      '--name=limited',
+      '-m64m',
+      '--cpus=0.5',
+      '--pids-limit=20',
+      image,
+      'sleep',
+      'infinity',
+    ]);
+    const text = await system('systemctl', 'show', '-p', 'MemoryMax,CPUQuotaPerSecUSec,TasksMax', 'limited');
+    assert.deepEqual(text.trim().split('\n').sort(), [
+      'CPUQuotaPerSecUSec=500ms',
+      'MemoryMax=67108864',
+      'TasksMax=20',
+    ]);
+  });
+
+  test('act', async () => {
+    const { out, err } = await spawnlet([
+      'run',
+      '--rm',
+      '--pids-limit=12',
+      image,
+      'sh',
+      '-c',
+      'for n in $(seq 30); do sleep 5 & done; echo all; kill %1',
+    ]);
+    assert.doesNotMatch(out, /all/);
+    assert.match(err, /fork/);
+    const busy = `perl -e 'my $end = time + 3; 1 while time < $end; print((times)[0])'`;
+    const used = Number(await inside('--cpus=0.2', busy));
+    assert.ok(used < 1.5, `${used} s of CPU in 3 s`);
+  });
+});
+
+describe('files', { concurrency: 2 }, () => {
+  test('--read-only leaves the root alone, --tmpfs and -v can be written', async () => {
+    const script =
+      'for d in /etc /tmp /scratch /data /ro; do touch $d/x 2>/dev/null && echo $d; done; stat -f -c %T /scratch; stat -c %a /scratch; stat -f -c %b:%S /scratch';
+    await mkdir(join(images.directory, 'data'));
+    const flags = [
+      '--read-only',
+      '--tmpfs=/scratch:size=1m,mode=700',
+      `-v${images.directory}/data:/data`,
+      `-v${images.directory}/data:/ro:ro`,
+    ];
+    assert.equal(await inside(...flags, script), '/scratch\n/data\ntmpfs\n700\n256:4096\n');
+    assert.deepEqual(await readdir(join(images.directory, 'data')), ['x']);
+  });
+
+  test('-v takes files, names with odd characters, and a directory of the container’s own', async () => {
+    const odd = join(images.directory, 'a b%n"$x');
+    await writeFile(odd, 'odd');
+    assert.equal(
+      await inside(`-v${odd}:/etc/odd:ro`, '-v/own', 'cat /etc/odd; stat -c %F /own; touch /own/x'),
+      'odddirectory\n',
+    );
+  });
+
+  test('-v of what is not there is refused', async () => {
+    await refused(['-v/no/such:/x'], 'ERR_');
+  });
+});
+
+describe('identity', { concurrency: 3 }, () => {
+  test('--hostname is the name inside, and resolves', async () => {
+    const text = await inside(
+      '--hostname=inside.example',
+      'uname -n; cat /etc/hostname; tail -n1 /etc/hosts',
+    );
+    assert.equal(text, 'inside.example\ninside.example\n127.0.0.1\tinside.example\n');
+    assert.equal(
+      await inside('--network=none', '--hostname=alone', 'head -n1 /etc/hosts'),
+      '127.0.0.1\tlocalhost alone\n',
+    );
+    assert.notEqual((await system('uname', '-n')).trim(), 'inside.example');
+  });
+
+  test('--network none has a loopback that is up, and nothing else', async () => {
+    assert.equal(
+      await inside(
+        '--network=none',
+        'ls /sys/class/net; cat /sys/class/net/lo/operstate; cat /proc/net/route | wc -l; perl -MSocket -e \'socket(S, PF_INET, SOCK_STREAM, 0); bind(S, sockaddr_in(8, INADDR_LOOPBACK)) and listen(S, 1); socket(C, PF_INET, SOCK_STREAM, 0); print connect(C, sockaddr_in(8, INADDR_LOOPBACK)) ? "up\n" : "$!\n"\'',
+      ),
+      'lo\nunknown\n1\nup\n',
+    );
+  });
+
+  test('--label and the image’s name are in inspect', async () => {
+    await done([
+      'run',
+      '-d',
+      '--name=labelled',
+      '--label=a=1',
+      '-lb',
+      '--label',
+      'evil=x\nExecStartPost=/bin/false',
+      image,
+      'true',
+    ]);
+    const [found] = JSON.parse(await done(['inspect', 'labelled'])) as {
+      labels: Record<string, string>;
+      image: string;
+    }[];
+    assert.deepEqual(found?.labels, { a: '1', b: '', evil: 'x\nExecStartPost=/bin/false' });
+    assert.doesNotMatch(await readFile('/etc/systemd/system/labelled.service', 'utf8'), /ExecStartPost|evil/);
+  });
+
+  test('-e passes a variable of the caller on', async () => {
+    const { out } = await spawnlet(
+      [
+        'run',
+        '--rm',
+        '-eMINE',
+        '-eABSENT',
+        '-eTWO=a=b\nc',
+        image,
+        'sh',
+        '-c',
+        'echo "$MINE,$TWO,${ABSENT-none}"',
+      ],
+      { env: { ...process.env, MINE: 'from here' } },
+    );
+    assert.equal(out, 'from here,a=b\nc,none\n');
+  });
+
+  test('capabilities are added and dropped', async () => {
+    const masks = async (...flags: string[]) =>
+      (
+        await inside(
+          ...flags,
+          'while read -r name value; do [ $name != CapBnd: ] || echo $value; done </proc/self/status',
+        )
+      ).trim();
+    assert.equal(await masks('--cap-drop=ALL'), '0000000000000000');
+    assert.equal(await masks('--cap-drop=all', '--cap-add=chown', '--cap-add=CAP_KILL'), '0000000000000021');
+    assert.equal(await masks('--cap-add=NET_ADMIN'), '00000000a80435fb');
+    await refused(['--cap-add=FLY'], 'ERR_CAPABILITY');
+  });
+});
+
+test('values that make no sense are refused with what would', async () => {
+  const wrong: [string, string][] = [
+    ['--name=a/b', 'ERR_FLAG_VALUE'],
+    ['--memory=lots', 'ERR_FLAG_VALUE'],
+    ['--cpus=-1', 'ERR_FLAG_VALUE'],
+    ['--pids-limit=0', 'ERR_FLAG_VALUE'],
+    ['-vname:/x', 'ERR_FLAG_VALUE'],
+    ['-v/a:relative', 'ERR_FLAG_VALUE'],
+    ['--tmpfs=/x:fly', 'ERR_FLAG_VALUE'],
+    ['--device=/etc/passwd', 'ERR_DEVICE'],
+    ['--restart=sometimes', 'ERR_FLAG_VALUE'],
+    ['--stop-signal=SIGFOO', 'ERR_SIGNAL'],
+    ['--stop-timeout=x', 'ERR_FLAG_VALUE'],
+    ['--hostname=a b', 'ERR_FLAG_VALUE'],
+    ['--security-opt=apparmor=x', 'ERR_FLAG_VALUE'],
+    ['--env-file=/no/such', 'ERR_FLAG_VALUE'],
+    ['--network=bridge', 'ERR_USAGE'],
+    ['--pull=maybe', 'ERR_USAGE'],
+    ['--rm --restart=always', 'ERR_FLAG_CONFLICT'],
+    ['--rm --enable', 'ERR_FLAG_CONFLICT'],
+    ['--register', 'ERR_FLAG_CONFLICT'],
+    ['--workdir=relative', 'ERR_FLAG_VALUE'],
+    ['--publish=80:80', 'ERR_FLAG_REFUSED'],
+    ['-p80:80', 'ERR_FLAG_REFUSED'],
+    ['--pod=x', 'ERR_FLAG_REFUSED'],
+    ['--userns=keep-id', 'ERR_FLAG_REFUSED'],
+    ['--ulimit=x', 'ERR_FLAG_REFUSED'],
+  ];
+  await Promise.all(
+    [0, 1].map(async half => {
+      for (const [flag, code] of wrong.filter((_each, index) => index % 2 === half))
+        await refused(flag.startsWith('--rm ') ? flag.split(' ') : [flag], code);
+    }),
+  );
+});
+
+test('--pull never wants the image to be there', async () => {
+  const { code, err } = await spawnlet(['run', '--rm', '--pull=never', 'localhost:9/no/such:1', 'true']);
+  assert.equal(code, 125);
+  assert.match(err, /ERR_IMAGE_NOT_FOUND/);
+});
+
+test('--dry-run shows every file without a secret, and changes nothing', async () => {
+  const file = join(images.directory, 'secrets');
+  await writeFile(file, 'FROM_FILE=hunter2\n');
+  const everything = () =>
+    system(
+      'sh',
+      '-c',
+      'find /etc /run/systemd/system /run/spawnlet /var/lib/spawnlet -printf "%p %T@ %s\\n" | grep -v "/lock\\|compile-cache" | sort',
+    );
+  const before = await everything();
+  const text = await done([
+    'run',
+    '--dry-run',
+    '--name=dry',
+    '--enable',
+    '-ePASSWORD=swordfish "x"',
+    `--env-file=${file}`,
+    image,
+    'true',
+  ]);
+  assert.equal(await everything(), before);
+  assert.doesNotMatch(text, /swordfish|hunter2/);
+  for (const part of [
+    '/etc/systemd/system/dry.service',
+    'ExecStart=',
+    '/var/lib/spawnlet/app/dry/config.json',
+    'PASSWORD=…',
+    'FROM_FILE=…',
+    'enable dry.service',
+    'start dry.service',
+  ])
+    assert.ok(text.includes(part), part);
+  const run = await done(['run', '-d', '--name=wet', '-ePASSWORD=swordfish', image, 'sleep', 'infinity']);
+  assert.equal(run, 'wet\n');
+  assert.doesNotMatch(await readFile('/etc/systemd/system/wet.service', 'utf8'), /swordfish/);
+  assert.doesNotMatch(await system('systemctl', 'show', 'wet'), /swordfish/);
+  assert.match(
+    await system('stat', '-c', '%a', '/var/lib/spawnlet/app/wet/config.json', '/var/lib/spawnlet/app/wet'),
+    /^600\n700$/m,
+  );
+});

@@ -1,0 +1,152 @@
+// runs in a lab: bookworm trixie
+// The unit of a container is a unit like any other: it works without spawnlet, and rm takes all of it away.
+import assert from 'node:assert/strict';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { startFakeRegistry } from '../harness/fake-registry.ts';
+import { debianImage, done, type Fixture, spawnlet, system, useImages } from './tools.ts';
+
+let images: Fixture;
+let image: string;
+
+before(async () => {
+  images = await useImages({
+    deb: debianImage(),
+    hostile: debianImage({
+      Cmd: ['sh', '-c', 'echo "$EVIL"; exit 3', '$(touch /tmp/pwned)', '%n\n[Service]', '`id`', "'"],
+      Env: ['EVIL=a\n[Service]\nExecStartPost=/bin/touch /tmp/pwned', 'A=$(touch /tmp/pwned)'],
+      WorkingDir: "/it's $(touch x) %n",
+      Volumes: { '/vol $(touch /tmp/pwned) \'"%n': {} },
+      Labels: { x: 'y\nExecStartPost=/bin/touch /tmp/pwned' },
+    }),
+  });
+  image = images.ref('deb');
+});
+
+after(() => images[Symbol.asyncDispose]());
+
+/** Everything that a container may leave: files, units that are loaded, mounts, processes. */
+const world = async () =>
+  [
+    await system(
+      'sh',
+      '-c',
+      'find /etc/systemd /run/systemd/system /run/spawnlet /var/lib/spawnlet /var/lib/systemd | grep -v "/lock/\\|/compile-cache\\|/timers\\|/seccomp/" | sort',
+    ),
+    await system(
+      'systemctl',
+      'list-units',
+      '--all',
+      '--plain',
+      '--no-legend',
+      '--type=service,mount',
+      '--state=failed,running,exited',
+    ),
+    await system('findmnt', '--noheadings', '--list', '--output=TARGET'),
+  ].join('\n---\n');
+
+const verify = (name: string) =>
+  system(
+    'sh',
+    '-c',
+    `systemd-analyze verify --man=no /etc/systemd/system/${name}.service 2>&1 | grep -F "${name}.service:" || :`,
+  );
+
+test('rm takes away exactly what run made', async () => {
+  await done(['run', '--rm', image, 'true']);
+  const before = await world();
+  await done([
+    'run',
+    '-d',
+    '--name=whole',
+    '--enable',
+    '-v/own',
+    '--restart=always',
+    image,
+    'sleep',
+    'infinity',
+  ]);
+  assert.equal(await verify('whole'), '');
+  assert.match(await system('systemctl', 'is-enabled', 'whole'), /^enabled$/m);
+  assert.notEqual(await world(), before);
+  await done(['rm', '-f', 'whole']);
+  assert.equal(await world(), before);
+  await done(['run', '--rm', image, 'sh', '-c', 'exit 3']).catch(() => undefined);
+  assert.equal(await world(), before);
+});
+
+test('a name that is taken is refused, by a container and by any other unit', async () => {
+  await done(['run', '-d', '--name=taken', image, 'sleep', 'infinity']);
+  for (const name of ['taken', 'dbus', 'systemd-journald', 'rc-local']) {
+    const { code, err } = await spawnlet(['run', '-d', `--name=${name}`, image, 'true']);
+    assert.equal(code, 125, name);
+    assert.match(err, /ERR_NAME_TAKEN/);
+  }
+  assert.match(await system('systemctl', 'is-active', 'taken', 'dbus'), /^active\nactive$/m);
+});
+
+test('a drop-in is honoured, and stays', async () => {
+  await mkdir('/etc/systemd/system/tuned.service.d');
+  await writeFile('/etc/systemd/system/tuned.service.d/mine.conf', '[Service]\nMemoryMax=123M\n');
+  await done(['run', '-d', '--name=tuned', '-m64m', image, 'sleep', 'infinity']);
+  assert.equal(await system('systemctl', 'show', '-P', 'MemoryMax', 'tuned'), `${123 << 20}\n`);
+  await done(['rm', '-f', 'tuned']);
+  assert.match(await readFile('/etc/systemd/system/tuned.service.d/mine.conf', 'utf8'), /123M/);
+  await rm('/etc/systemd/system/tuned.service.d', { recursive: true });
+});
+
+test('nothing of an image reaches the unit or is run by its scripts', async () => {
+  await done(['run', '-d', '--name=evil', images.ref('hostile')]);
+  assert.equal(await done(['wait', 'evil']), '3\n');
+  assert.equal(await done(['logs', 'evil']), 'a\n[Service]\nExecStartPost=/bin/touch /tmp/pwned\n');
+  const unit = await readFile('/etc/systemd/system/evil.service', 'utf8');
+  assert.doesNotMatch(unit, /pwned|EVIL|touch/);
+  assert.equal(await verify('evil'), '');
+  assert.equal(
+    await system(
+      'sh',
+      '-c',
+      'ls /tmp/pwned /var/lib/spawnlet/app/evil/x 2>/dev/null; ls /var/lib/spawnlet/app/evil | grep pwned; :',
+    ),
+    '',
+  );
+  assert.doesNotMatch(await system('find', '/var/lib/spawnlet/app/evil', '-name', 'pwned'), /./);
+});
+
+test('with --pull always it fetches its image before each start, and starts without a registry too', async () => {
+  const made = { 'app/web:1': debianImage({ Cmd: ['echo', 'first'] }) };
+  const registry = await startFakeRegistry({ images: made });
+  const name = `${registry.host}/app/web:1`;
+  await done(['run', '-d', '--name=pulls', '--pull=always', '--tls-verify=false', '-m32m', name]);
+  assert.equal(await done(['wait', 'pulls']), '0\n');
+  assert.equal(await verify('pulls'), '');
+  const start = async () => {
+    await system('systemctl', 'start', 'pulls');
+    await done(['wait', 'pulls']);
+    return done(['logs', '--last-run', 'pulls']);
+  };
+  assert.equal(await start(), 'first\n');
+  made['app/web:1'] = debianImage({ Cmd: ['echo', 'second'] });
+  assert.equal(await start(), 'second\n');
+  await registry[Symbol.asyncDispose]();
+  assert.equal(await start(), 'second\n');
+});
+
+test('works on when spawnlet is gone', async () => {
+  await done(['run', '-d', '--name=alone', '--pull=missing', '--stop-timeout=1', image, 'sleep', 'infinity']);
+  const unit = await readFile('/etc/systemd/system/alone.service', 'utf8');
+  const scripts = await system(
+    'cat',
+    '/var/lib/spawnlet/app/alone/start',
+    '/var/lib/spawnlet/app/alone/stopped',
+  );
+  assert.doesNotMatch(`${unit}${scripts}`, /dist\/spawnlet|bin\/spawnlet|\bnode\b/);
+  await system('systemctl', 'restart', 'alone');
+  assert.match(await system('systemctl', 'is-active', 'alone'), /^active$/m);
+  await system('systemctl', 'stop', 'alone');
+  assert.match(await readFile('/var/lib/spawnlet/app/alone/record', 'utf8'), /"version":1/);
+  await rm(join(images.directory, 'images'), { recursive: true });
+  await system('systemctl', 'start', 'alone');
+  assert.match(await system('systemctl', 'is-active', 'alone'), /^active$/m);
+});
