@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import type { ImageConfig } from '../image/manifest.ts';
+import { parseUnit } from '../systemd/unit-file.ts';
+import { planRemove, planRun, type RunPlan } from './plan.ts';
+import type { RunRequest } from './request.ts';
+import { containerOf, type ImageFacts, volumesOf } from './spec.ts';
+
+const config: ImageConfig = {
+  platform: { os: 'linux', architecture: 'amd64' },
+  diffIds: [],
+  entrypoint: [],
+  cmd: ['true'],
+  env: [],
+  user: '',
+  workingDir: '/',
+  volumes: [],
+  labels: {},
+  exposedPorts: [],
+};
+
+const request: RunRequest = {
+  name: 'web',
+  image: 'docker.io/library/web:1',
+  command: [],
+  env: [],
+  volumes: [],
+  tmpfs: [],
+  readOnly: false,
+  capAdd: [],
+  capDrop: [],
+  privileged: false,
+  devices: [],
+  noNewPrivileges: false,
+  network: 'host',
+  restart: { kind: 'no' },
+  stopTimeout: 10,
+  labels: {},
+  terminal: false,
+  stdin: false,
+  removeAfterwards: false,
+  pull: 'missing',
+  engine: 'crun',
+  register: false,
+};
+
+function planOf(asked: Partial<RunRequest> = {}, of: Partial<ImageConfig> = {}, workdir?: string): RunPlan {
+  const wanted = { ...request, ...asked };
+  const its = { ...config, ...of };
+  const image: ImageFacts = {
+    name: wanted.image,
+    digest: `sha256:${'0'.repeat(64)}`,
+    config: its,
+    layers: ['0123456789ab'],
+    layerKeys: ['key'],
+    rootMode: 0o755,
+    user: { uid: 0, gid: 0, additionalGids: [], home: '/' },
+    volumes: volumesOf(wanted, its).map(target => ({ target, content: target.slice(1) })),
+    missingWorkdir: workdir,
+  };
+  const host = { boundingSet: 'ffffffffffffffff', cgroups: 2, devices: [], profile: 'unconfined' } as const;
+  return {
+    request: wanted,
+    spec: containerOf(wanted, image, host),
+    image,
+    now: 0,
+    gate: false,
+    attached: false,
+    enable: false,
+    spawnlet: ['/usr/bin/spawnlet'],
+  };
+}
+
+const texts = (plan: RunPlan) =>
+  new Map(
+    planRun(plan).steps.flatMap(step => (step.do === 'write-file' ? [[step.path, step] as const] : [])),
+  );
+
+const unitText = (plan: RunPlan) => texts(plan).get('/etc/systemd/system/web.service')?.content ?? '';
+const scriptText = (plan: RunPlan) => texts(plan).get('/var/lib/spawnlet/app/web/start')?.content ?? '';
+
+/** Text as an image may hold it: everything but NUL. */
+const hostile = fc.oneof(
+  fc.string({ unit: 'binary' }).map(text => text.replaceAll('\0', '')),
+  fc.constantFrom(
+    '\n[Service]\nExecStartPost=/bin/false',
+    '$(touch x)',
+    '`id`',
+    "'; id; '",
+    '%n',
+    '\\\nExecStop=',
+  ),
+);
+
+test('nothing of an image adds a line or a key to the unit', () => {
+  const keys = (text: string) =>
+    parseUnit(text).sections.flatMap(({ lines }) =>
+      lines.map(line => JSON.stringify('key' in line ? line.key : line)),
+    );
+  const plain = keys(unitText(planOf()));
+  fc.assert(
+    fc.property(hostile, hostile, hostile, (env, label, word) => {
+      const plan = planOf(
+        {},
+        { env: [`A=${env}`], labels: { [label]: label }, cmd: ['sh', word], workingDir: `/${word}` },
+      );
+      assert.deepEqual(keys(unitText(plan)), plain);
+    }),
+  );
+});
+
+test('nothing of an image is run by the start script', () => {
+  const path = hostile.map(text => `/${text.replaceAll(/\.\.|^\/+/g, '')}x`);
+  // The commands that would use a path of the image's print it instead.
+  const stubs =
+    'cp() { printf "%s\\0" "$3"; }; mkdir() { shift; [ $# = 0 ] || printf "%s\\0" "$1"; }; mv() { :; }; rm() { :; }; ';
+  fc.assert(
+    fc.property(path, path, (volume, workdir) => {
+      const plan = planOf({}, { volumes: [volume] }, workdir.slice(1));
+      const script = scriptText(plan);
+      const begin = script.indexOf('[ -e /var/lib/spawnlet/app/web/volumes/0 ]');
+      const part = script.slice(begin, script.lastIndexOf('[ ! -e ctl ]'));
+      const said = execFileSync('bash', ['-c', `${stubs}${part}`])
+        .toString()
+        .split('\0');
+      assert.equal(said[0], `rootfs/${volume.slice(1)}`);
+      assert.ok(said.includes(`rootfs/${workdir.slice(1)}`));
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test('what is shown of the files has no value of the environment', () => {
+  fc.assert(
+    fc.property(fc.string({ minLength: 1, unit: 'binary' }), text => {
+      const secret = `<${text}>`;
+      const plan = planOf(
+        { env: [`PASSWORD=${secret}`, `A=b ${secret}`] },
+        { env: [`FROM_IMAGE=${secret}`] },
+      );
+      for (const { shown, content } of texts(plan).values()) {
+        const inner = JSON.stringify(secret).slice(1, -1);
+        assert.ok(!(shown ?? content).includes(inner));
+        assert.ok(!(shown ?? content).includes(JSON.stringify(inner).slice(1, -1)));
+      }
+    }),
+  );
+});
+
+test('a unit of --rm lies where a boot takes it away', () => {
+  assert.deepEqual(
+    [...texts(planOf({ removeAfterwards: true })).keys()].filter(path => path.endsWith('.service')),
+    ['/run/systemd/system/web.service'],
+  );
+});
+
+test('what removes a container names every place where it was made', () => {
+  const removed = planRemove('web', false, true).steps.flatMap(step =>
+    step.do === 'remove' ? step.path : [],
+  );
+  const made = planRun(planOf()).steps.flatMap(step => ('path' in step ? step.path : []));
+  const shared = ['/var/lib/spawnlet', '/var/lib/spawnlet/app'];
+  const left = made.filter(
+    path =>
+      !shared.includes(path) &&
+      !path.includes('journald') &&
+      !removed.some(top => path === top || path.startsWith(`${top}/`)),
+  );
+  assert.deepEqual(left, []);
+});

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { constants } from 'node:os';
+import { test } from 'node:test';
+import { describeState, exitCodeOf, parseRecord, type RunRecord, startFailure, stateOf } from './status.ts';
+
+const record: RunRecord = {
+  version: 1,
+  invocation: 'a',
+  result: 'success',
+  code: 'exited',
+  status: '0',
+  oom: false,
+  ended: 7,
+};
+
+test('a record that was cut short, or is of another version, is none', () => {
+  assert.deepEqual(parseRecord(JSON.stringify(record)), record);
+  for (const text of [undefined, '', '{"version":1,"inv', '{"version":2}'])
+    assert.equal(parseRecord(text), undefined);
+});
+
+test('an exit code is the program’s, or 128 and the signal', () => {
+  assert.equal(exitCodeOf({ code: 'exited', status: '42' }, constants.signals), 42);
+  assert.equal(exitCodeOf({ code: 'killed', status: 'KILL' }, constants.signals), 137);
+  assert.equal(exitCodeOf({ code: 'dumped', status: 'SEGV' }, constants.signals), 139);
+});
+
+test('a state is the unit’s, and the record’s when it is down', () => {
+  const of = (ActiveState: string, last?: RunRecord) =>
+    stateOf({ ActiveState, ActiveEnterTimestamp: 5_000 }, last, constants.signals);
+  assert.deepEqual(of('active', record), { kind: 'running', since: 5 });
+  assert.deepEqual(of('inactive'), { kind: 'created' });
+  assert.deepEqual(of('failed', { ...record, status: '3' }), {
+    kind: 'exited',
+    exitCode: 3,
+    oomKilled: false,
+    ended: 7000,
+  });
+  assert.equal(
+    describeState(of('failed', { ...record, status: '137', oom: true })),
+    'exited (137, out of memory)',
+  );
+  assert.equal(describeState(of('failed', { ...record, status: '143' })), 'exited (143, SIGTERM)');
+  assert.equal(describeState(of('deactivating')), 'stopping');
+});
+
+test('why a container was not made decides the exit code', () => {
+  const codes = {
+    'executable file `x` not found in $PATH: No such file or directory': 127,
+    'open executable: Permission denied': 126,
+    'exec `/x`: Exec format error': 126,
+    'mount `proc`: Invalid argument': 125,
+    '': 125,
+  };
+  for (const [text, code] of Object.entries(codes))
+    assert.equal(startFailure(`earlier\n${text}\n`).exitCode, code, text);
+});
