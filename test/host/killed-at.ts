@@ -14,10 +14,17 @@ function pass(_index: number, side: 'before' | 'journalled' | 'after'): void {
   if (!same && ++border === Number(number)) process.kill(process.pid, 'SIGKILL');
 }
 
-const found = findEntry(words);
-if (!found) throw new Error(`there is no command ${words.join(' ')}`);
-const command = await found.entry.load();
-const input = parseInput(command, found.rest);
-if (input === 'help') throw new Error('a command that does something is needed');
-await using context = await makeContext(words, { border: pass });
-process.exitCode = await command.run(input, context);
+async function main(): Promise<number> {
+  const found = findEntry(words);
+  if (!found) throw new Error(`there is no command ${words.join(' ')}`);
+  const command = await found.entry.load();
+  const input = parseInput(command, found.rest);
+  if (input === 'help') throw new Error('a command that does something is needed');
+  await using context = await makeContext(words, { border: pass });
+  return command.run(input, context);
+}
+
+// As `src/main.ts` does it, but for top-level await, which the bundle's format has not.
+void (async () => {
+  process.exit(await main());
+})();
