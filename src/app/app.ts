@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { containerIdOf, crunWords } from '../engine/crun.ts';
+import { crunWords } from '../engine/crun.ts';
 import { engines } from '../engine/engines.ts';
 import { execIn, type ProcessSpec } from '../engine/exec.ts';
 import { compiledFilter, keepFilter } from '../engine/filter-cache.ts';
@@ -238,7 +238,7 @@ export class Apps {
     const app = await this.running(name, signal);
     if (app.request.engine === 'nspawn') return killLeader(this.#deps.host, app.unit.MainPID, number);
     const result = await this.#deps.host.children.capture(
-      crunWords(name, 'kill', containerIdOf(name), String(number)),
+      crunWords(name, 'kill', app.unit.InvocationID, String(number)),
       { signal },
     );
     if (result.code !== 0) throw new SpawnletError('ERR_KILL', `${name}: ${result.stderr.trim()}`);

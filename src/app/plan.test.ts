@@ -79,7 +79,7 @@ class FakeHost {
     const down = async ({ name }: { readonly name: string }) => {
       this.up.delete(name);
       // As systemd does with RuntimeDirectory=.
-      await this.files.remove(`${runtimeDirectory}/${name.replace('.service', '')}`);
+      await this.files.remove(`${runtimeDirectory}/app/${name.replace('.service', '')}`);
     };
     const { up, enabled } = this;
     return {
@@ -180,6 +180,7 @@ describe('the plan of a run', () => {
       '/etc/systemd/system/': '',
       '/run/': '',
       '/run/spawnlet/': '',
+      '/run/spawnlet/app/': '',
       '/run/systemd/': '',
       '/run/systemd/system/': '',
       '/var/': '',

@@ -104,7 +104,7 @@ export const logs = defineCommand({
     }
     // The follower was ended with the container; its last lines may not have come through it.
     await syncJournal(logNamespace, context.signal);
-    const { tail: _tail, ...rest } = query;
+    const { tail: _tail, since: _since, ...rest } = query;
     for await (const entry of read(
       cursor === undefined ? query : { ...rest, afterCursor: cursor },
       context.signal,

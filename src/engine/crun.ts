@@ -1,4 +1,4 @@
-import { execLine } from '../systemd/escape.ts';
+import type { Files } from '../host/files.ts';
 import { bundleOf } from './bundle.ts';
 import type { ContainerSpec } from './container.ts';
 import type { Engine, Way } from './engine.ts';
@@ -13,8 +13,17 @@ import type { EngineLines } from './unit.ts';
  * goes on working without spawnlet.
  */
 
-/** conmon refuses an ID of 12 characters or less. */
-export const containerIdOf = (name: string): string => `spawnlet-app-${name}`;
+/**
+ * The ID of a container is the InvocationID of its unit: conmon writes it into each line of the log, so that the journal
+ * tells the runs apart.
+ */
+const id = '$INVOCATION_ID';
+
+/** The ID of the container that crun has of this name, which is that of its run; undefined if there is none. */
+export async function containerIdOf(files: Files, name: string): Promise<string | undefined> {
+  const ids = await files.list(`${runDirectoryOf(name)}/crun`);
+  return ids.find(entry => /^[0-9a-f]{32}$/.test(entry));
+}
 
 const crunCommand = (name: string) =>
   `/usr/bin/crun --root=${runDirectoryOf(name)}/crun --cgroup-manager=disabled`;
@@ -36,7 +45,6 @@ function startScript(spec: ContainerSpec, { removeAfterwards }: Way): string {
   const run = runDirectoryOf(name);
   const conmon = [
     '--sync',
-    `--cid=${containerIdOf(name)}`,
     `--name=${name}`,
     '--runtime=/usr/bin/crun',
     `--runtime-arg=--root=${run}/crun`,
@@ -59,18 +67,15 @@ started() {
   local made
   read -r made <&4
   [ -e ${run}/pid ] || exit 1
-${spec.terminal ? '' : openStreams(run)}  ${gateScript(
-    name,
-    `${crunCommand(name)} kill ${containerIdOf(name)} KILL; exit 1`,
-  )
+${spec.terminal ? '' : openStreams(run)}  ${gateScript(name, `${crunCommand(name)} kill ${id} KILL; exit 1`)
     .trimEnd()
     .replaceAll('\n', '\n  ')}
   wait
-  exec ${crunCommand(name)} start ${containerIdOf(name)}
+  exec ${crunCommand(name)} start ${id}
 }
 exec 3> >(started 4<&0 < /dev/null)
 export _OCI_SYNCPIPE=3
-exec conmon ${['--cuuid="$INVOCATION_ID" --log-tag="$INVOCATION_ID"', ...conmon.map(quoted)].join(' \\\n  ')}
+exec conmon ${[`--cid=${id} --cuuid=${id} --log-tag=${name}`, ...conmon.map(quoted)].join(' \\\n  ')}
 `;
 }
 
@@ -88,9 +93,8 @@ const passedOn = [2, 3, 15];
  */
 function stopLines({ name, stopSignal }: ContainerSpec): EngineLines['stop'] {
   if (passedOn.includes(stopSignal)) return [['KillSignal', signalName(stopSignal)]];
-  const kill = crunWords(name, 'kill', containerIdOf(name), String(stopSignal));
   return [
-    ['ExecStop', execLine(kill, '-')],
+    ['ExecStop', `-${crunCommand(name)} kill ${id} ${stopSignal}`],
     ['KillSignal', 'SIGCONT'],
   ];
 }
@@ -101,7 +105,7 @@ function stopLines({ name, stopSignal }: ContainerSpec): EngineLines['stop'] {
  */
 const afterConmon = (spec: ContainerSpec) => `#!/bin/bash
 # Runs when ${spec.name} has ended, in conmon's place.
-code=${runDirectoryOf(spec.name)}/${containerIdOf(spec.name)}
+code=${runDirectoryOf(spec.name)}/${id}
 [ -e $code ] || exit 1
 read -r code < $code || :
 umount --lazy ${spec.directory}/rootfs

@@ -66,6 +66,7 @@ export async function execIn(
   const file = `${runDirectoryOf(name)}/exec-${unique()}.json`;
   const log = `${file}.log`;
   const cgroups = await cgroupsOf(host, name);
+  const id = (await containerIdOf(host.files, name)) ?? '';
   await host.files.write(file, JSON.stringify(process), 0o600);
   try {
     const child = host.children.spawn(
@@ -76,7 +77,7 @@ export async function execIn(
         'sh',
         ...cgroups,
         '--',
-        ...crunWords(name, `--log=${log}`, 'exec', `--process=${file}`, containerIdOf(name)),
+        ...crunWords(name, `--log=${log}`, 'exec', `--process=${file}`, id),
       ],
       { stdio },
     );

@@ -46,9 +46,8 @@ export async function keepFilter(files: Files, name: string, seccomp: Seccomp | 
   if (seccomp === 'unconfined') return;
   const profile = JSON.stringify(seccomp);
   const { readFile } = await import('node:fs/promises');
-  const made = await readFile(`${runDirectoryOf(name)}/crun/${containerIdOf(name)}/seccomp.bpf`).catch(
-    () => undefined,
-  );
+  const id = await containerIdOf(files, name);
+  const made = await readFile(`${runDirectoryOf(name)}/crun/${id}/seccomp.bpf`).catch(() => undefined);
   if (made === undefined || made.length === 0 || made.length % 8 !== 0) return;
   const entry: Entry = { profile, program: made.toString('base64') };
   await files.makeDirectory(directory, 0o700);

@@ -28,8 +28,8 @@ export interface JournalEntry {
 /**
  * Whose lines. journald looks up the unit and the invocation of a sender when it reads the message, and a process
  * that has ended by then has none: the last lines of a short run are not found by `unit`. conmon writes its own
- * `CONTAINER_NAME` (`--name`) and `CONTAINER_TAG` (`--log-tag`) into each line, so a container that is
- * started with the unit's `$INVOCATION_ID` as `--log-tag` is found whole, and without what the unit's other programs say.
+ * `CONTAINER_NAME` (`--name`) and `CONTAINER_ID_FULL` (`--cid`) into each line, so a container that is
+ * started with the unit's `$INVOCATION_ID` as `--cid` is found whole, and without what the unit's other programs say.
  */
 export type JournalSource =
   /** `transport`: only what came over the standard streams, without what programs tell journald themselves. */
@@ -58,7 +58,7 @@ export interface JournalQuery {
 const fields = [
   'MESSAGE',
   'PRIORITY',
-  'CONTAINER_TAG',
+  'CONTAINER_ID_FULL',
   'CONTAINER_PARTIAL_MESSAGE',
   '_LINE_BREAK',
   '_SYSTEMD_UNIT',
@@ -72,7 +72,7 @@ function matchesOf({ of, stream }: JournalQuery): string[] {
   const [name, run] =
     of.kind === 'unit'
       ? [`_SYSTEMD_UNIT=${of.unit}`, '_SYSTEMD_INVOCATION_ID']
-      : [`CONTAINER_NAME=${of.name}`, 'CONTAINER_TAG'];
+      : [`CONTAINER_NAME=${of.name}`, 'CONTAINER_ID_FULL'];
   return [
     name,
     ...(of.invocation === undefined ? [] : [`${run}=${of.invocation}`]),
@@ -108,7 +108,7 @@ function entryOf(found: JournalFields): JournalEntry {
     cursor: text('__CURSOR'),
     timestamp: Number(text('__REALTIME_TIMESTAMP')),
     unit: found.get('_SYSTEMD_UNIT')?.toString() ?? '',
-    invocation: text('CONTAINER_TAG') || text('_SYSTEMD_INVOCATION_ID'),
+    invocation: text('CONTAINER_ID_FULL') || text('_SYSTEMD_INVOCATION_ID'),
     stream: Number(text('PRIORITY') || '6') <= 3 ? 'stderr' : 'stdout',
     message: found.get('MESSAGE') ?? Buffer.alloc(0),
     partial,
