@@ -5,7 +5,7 @@ import { marshall, peer, reply } from './fake-peer.ts';
 import type { Incoming } from './wire.ts';
 
 const call = { path: '/a', interface: 'x.y', member: 'Do' };
-const signal = AbortSignal.timeout(10_000);
+const signal = AbortSignal.timeout(600_000);
 
 const open = (path: string, onSignal: (message: Incoming) => void = () => undefined) =>
   Connection.open({ kind: 'private', path }, onSignal, signal);

@@ -6,7 +6,7 @@ import { marshall, peer, reply } from './fake-peer.ts';
 import { unitPath } from './properties.ts';
 import type { Incoming } from './wire.ts';
 
-const signal = AbortSignal.timeout(10_000);
+const signal = AbortSignal.timeout(600_000);
 const name = 'web.service';
 
 const state = (message: Incoming, active: string, more: [string, [string, unknown]][] = []) =>

@@ -23,7 +23,7 @@ import {
 } from '../harness/fake-registry.ts';
 import { digestOf, makeImage, type TestImage } from '../harness/images.ts';
 
-const signal = AbortSignal.timeout(60_000);
+const signal = AbortSignal.timeout(600_000);
 const content = randomBytes(3 * 1024 * 1024);
 const image = makeImage({ layers: [[{ path: 'data', content }]], compression: 'none' });
 const blob = [...image.blobs.values()].find(bytes => bytes.length > 1_000_000) ?? Buffer.alloc(0);

@@ -15,7 +15,7 @@ import { makeCertificate } from '../harness/certificate.ts';
 import { busyboxImage, digestOf, makeImage, makeIndex, type TestImage } from '../harness/images.ts';
 import { startRegistry, type TestRegistry } from '../harness/registry.ts';
 
-const signal = AbortSignal.timeout(60_000);
+const signal = AbortSignal.timeout(600_000);
 const host = { files: systemFiles, children: new FakeChildren(), clock: systemClock };
 const login = { username: 'tester', password: 'pass:word "with" everything' };
 

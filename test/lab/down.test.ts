@@ -16,7 +16,7 @@ const name = `d${process.pid}`;
 const spec = parseLabSpec({ name, network: name });
 /** Other tests' sweeps take back what they find in the usual place. */
 const journals = join(labDirectory, `journal-${name}`);
-const signal = AbortSignal.timeout(120_000);
+const signal = AbortSignal.timeout(600_000);
 
 /** Everything on this host that a lab could leave, without what belongs to other labs that run beside this test. */
 function traces(): string[] {

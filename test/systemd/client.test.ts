@@ -13,7 +13,7 @@ import { type Address, Connection, privateAddress, systemBusAddress } from '../.
 import { type SystemdStep, systemdExecutors } from '../../src/systemd/executors.ts';
 
 const run = promisify(execFile);
-const signal = AbortSignal.timeout(60_000);
+const signal = AbortSignal.timeout(600_000);
 const prefix = `spawnlet-test-client-${process.pid}`;
 let client: SystemdClient;
 let counter = 0;

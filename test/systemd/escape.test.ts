@@ -17,7 +17,7 @@ import {
 import { unitPath } from '../../src/systemd/properties.ts';
 import { renderUnit, type Section, section, unitFile } from '../../src/systemd/unit-file.ts';
 
-const signal = AbortSignal.timeout(60_000);
+const signal = AbortSignal.timeout(600_000);
 const run = `spawnlet-test-escape-${process.pid}`;
 const directory = mkdtempSync('/run/spawnlet-test-');
 let client: SystemdClient;

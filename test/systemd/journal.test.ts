@@ -10,7 +10,7 @@ import { execLine } from '../../src/systemd/escape.ts';
 import { bytesOf, type JournalEntry, type JournalQuery, readJournal } from '../../src/systemd/journal.ts';
 import { syncJournal } from '../../src/systemd/journal-sync.ts';
 
-const signal = AbortSignal.timeout(60_000);
+const signal = AbortSignal.timeout(600_000);
 const prefix = `spawnlet-test-journal-${process.pid}`;
 const written: string[] = [];
 let client: SystemdClient;
