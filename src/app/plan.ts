@@ -41,12 +41,15 @@ RuntimeMaxUse=128M
 `;
 
 /**
- * systemd stops the sockets of a journal namespace with the last unit that logs there, and with them the journal: its last
- * lines are then not to be read for a while. A drop-in keeps the sockets.
+ * systemd stops these with the last unit that logs in a journal namespace, and with them the journal: its last lines are
+ * then not to be read for a while. Since systemd 257 a sixth start of the last one within ten seconds fails, and with it the
+ * start of the container. A drop-in keeps them.
  */
-const journalSockets = ['systemd-journald', 'systemd-journald-varlink'].map(
-  socket => `${persistentUnits}/${socket}@${logNamespace}.socket.d`,
-);
+const journalUnits = [
+  `systemd-journald@${logNamespace}.socket`,
+  `systemd-journald-varlink@${logNamespace}.socket`,
+  `systemd-journald-sync@${logNamespace}.service`,
+].map(unit => `${persistentUnits}/${unit}.d`);
 
 const keptText = `# Keeps the journal of containers there when none runs; made by 'spawnlet run'.
 [Unit]
@@ -56,7 +59,7 @@ StopWhenUnneeded=no
 function journalSteps(): AppStep[] {
   return [
     { do: 'write-file', path: journaldSettings, content: journaldText, mode: 0o644 },
-    ...journalSockets.flatMap((path): AppStep[] => [
+    ...journalUnits.flatMap((path): AppStep[] => [
       directory(path, 0o755),
       { do: 'write-file', path: `${path}/spawnlet.conf`, content: keptText, mode: 0o644 },
     ]),
