@@ -144,7 +144,12 @@ export class Apps {
       if (await this.#deps.host.files.look(path)) return path;
     }
     const systemd = await this.#deps.systemd();
-    return (await systemd.isLoaded(unit, signal)) ? 'loaded' : undefined;
+    if (!(await systemd.isLoaded(unit, signal))) return undefined;
+    // What has failed stays loaded though its file is gone, such as a run of `--rm` that was killed.
+    if (['active', 'activating'].includes(await systemd.unitProperty(unit, 'ActiveState', signal)))
+      return 'it runs';
+    await systemd.resetFailedUnit(unit, signal);
+    return undefined;
   }
 
   /** What attaches to a run of a container, and waits for it. */

@@ -1,4 +1,4 @@
-import { existsSync, watch } from 'node:fs';
+import { existsSync, type FSWatcher, watch } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
@@ -23,12 +23,6 @@ interface Dependencies {
   systemd(): Promise<SystemdClient>;
 }
 
-/** How a run ended. */
-export interface RunEnd {
-  readonly exitCode: number;
-  readonly oomKilled: boolean;
-}
-
 interface Run {
   /** Whether the end of a run is the end of its unit, which writes the record; with `--rm` there is none to wait for. */
   readonly whole: boolean;
@@ -41,6 +35,8 @@ export class Session {
   readonly #name: string;
   readonly #deps: Dependencies;
   readonly #run: Run;
+  #memory: FSWatcher | undefined;
+  #outOfMemory = false;
   #invocation = '';
 
   constructor(name: string, deps: Dependencies, run: Run = { whole: true, made: async () => undefined }) {
@@ -74,6 +70,7 @@ export class Session {
       over.abort();
     }
     await this.#run.made();
+    this.#watchMemory();
     await atGate();
     // The script has the other end open; what is written stays there until it is read.
     await writeFile(gateOf(this.#name), '\n', { flag: 'r+' });
@@ -106,16 +103,29 @@ export class Session {
     return Attachment.connect(`${directoryOf(this.#name)}/attach`);
   }
 
-  /** Copies the streams; true when the container was out of memory at the end of them. */
-  async copy(
-    attachment: Attachment,
-    streams: Streams,
-    signal: AbortSignal,
-  ): Promise<'detached' | 'ended' | 'out of memory'> {
-    const end = await attachment.copy(streams, signal);
-    if (end === 'detached') return end;
-    const oom = await this.#deps.host.files.look(`${runDirectoryOf(this.#name)}/oom`);
-    return oom ? 'out of memory' : 'ended';
+  /** Copies the streams until the container closes them, or until the user leaves. */
+  async copy(attachment: Attachment, streams: Streams, signal: AbortSignal): Promise<'detached' | 'ended'> {
+    this.#watchMemory();
+    return await attachment.copy(streams, signal);
+  }
+
+  /**
+   * Takes notice of the file that conmon makes when the kernel has killed for want of memory. It is gone with the run, so
+   * the notice is kept from before the run.
+   */
+  #watchMemory(): void {
+    this.#memory ??= watch(runDirectoryOf(this.#name), (_event, file) => {
+      if (file === 'oom') this.#outOfMemory = true;
+    });
+  }
+
+  /** Whether the run that was attached to was out of memory; known when it has {@link ended}. */
+  get outOfMemory(): boolean {
+    return this.#outOfMemory;
+  }
+
+  [Symbol.dispose](): void {
+    this.#memory?.close();
   }
 
   /** Copies the streams of an engine without conmon, through FIFOs; resolves at the end of the outputs. */

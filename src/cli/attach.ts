@@ -19,7 +19,7 @@ export const attach = defineCommand({
   async run({ options, arguments: [name = ''] }, context) {
     const apps = await context.apps();
     const app = await apps.running(name, context.signal);
-    const session = apps.session(name);
+    using session = apps.session(name);
     await using watch = await session.watch(context.signal);
     const request = { terminal: app.request.terminal, stdin: app.request.stdin && !options['no-stdin'] };
     return await join(apps, session, watch, streamsOf(request, options['detach-keys']), name, context);

@@ -248,7 +248,7 @@ async function runImage(input: RunInput, context: Context): Promise<number> {
     process.stdout.write(await apps.dryRun(plan));
     return 0;
   }
-  const session = apps.sessionOf(plan);
+  using session = apps.sessionOf(plan);
   await using watch = await session.watch(context.signal);
   // Loaded while systemd and crun make the container.
   if (attached && request.engine === 'crun') context.listeners.queued = () => void loadSockets();

@@ -44,7 +44,7 @@ async function copy(
   streams: Streams,
   name: string,
   context: Context,
-): Promise<'detached' | 'ended' | 'out of memory'> {
+): Promise<'detached' | 'ended'> {
   context.takeSignals(signal => {
     void apps.kill(name, parseSignal(signal), context.signal).catch(() => undefined);
   });
@@ -69,8 +69,9 @@ export async function follow(
     if (!attachment) return 125;
     const end = await copy(apps, session, attachment, streams, name, context);
     if (end === 'detached') return 0;
-    if (end === 'out of memory') process.stderr.write(`spawnlet: ${name} was out of memory and was killed\n`);
-    return await session.ended(watch, context.signal);
+    const code = await session.ended(watch, context.signal);
+    if (session.outOfMemory) process.stderr.write(`spawnlet: ${name} was out of memory and was killed\n`);
+    return code;
   } finally {
     await attachment?.[Symbol.asyncDispose]();
   }
