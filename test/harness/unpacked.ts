@@ -61,9 +61,17 @@ export async function unpackArchive(
   return { ...unpacked, root, view: { directory: root, opaque: new Set(unpacked.opaque) } };
 }
 
-/** What is in a tree: one line for each entry, sorted. `format` is find's. */
+/** What is in a tree: one line for each entry, sorted. `format` is find's; the size of a directory says nothing. */
 export async function listing(root: string, format = '%P %y %m %U %G %s %l'): Promise<string[]> {
-  const out = await check(systemChildren, ['find', root, '-mindepth', '1', '-printf', `${format}\\n`]);
+  const directories = format.replaceAll('%s', '-');
+  const out = await check(systemChildren, [
+    'find',
+    root,
+    '-mindepth',
+    '1',
+    ...['(', '-type', 'd', '-printf', `${directories}\\n`, ')'],
+    ...['-o', '-printf', `${format}\\n`],
+  ]);
   return out.toString('latin1').split('\n').filter(Boolean).sort();
 }
 

@@ -68,8 +68,8 @@ describe('a layer is unpacked', () => {
       ),
     );
     assert.deepEqual(await listing(root), [
-      'd d 2775 1000 50 4096 ',
-      'd/closed d 0 0 0 4096 ',
+      'd d 2775 1000 50 - ',
+      'd/closed d 0 0 0 - ',
       'd/closed/in f 0 0 0 1 ',
       'd/disk b 660 0 6 0 ',
       'd/far f 644 2147483647 2147483647 0 ',
