@@ -6,6 +6,24 @@ import { entries, findEntry } from './cli/registry.ts';
 import { Interrupted, makeContext, tellError } from './context.ts';
 import { isErrno, SpawnletError } from './host/error.ts';
 
+/** Words of docker's and podman's that people will try, and what serves. */
+const elsewhere: Readonly<Record<string, string>> = {
+  images: 'spawnlet image ls',
+  pull: 'spawnlet image pull',
+  rmi: 'spawnlet image rm',
+  restart: 'systemctl restart NAME',
+  pause: 'systemctl freeze NAME',
+  unpause: 'systemctl thaw NAME',
+  top: 'systemd-cgtop, or systemctl status NAME',
+  stats: 'systemd-cgtop',
+  update: 'systemctl set-property NAME MemoryMax=…',
+  container: 'leave the word out: spawnlet ps, spawnlet rm',
+  cp: 'not there yet: bind a directory with -v',
+  build: 'spawnlet builds no images: spawnlet image pull oci-archive:FILE takes what others build',
+  push: 'spawnlet pushes no images',
+  login: 'podman login, docker login, or an auth.json: see docs/run.md',
+};
+
 async function main(argv: readonly string[]): Promise<number> {
   const words = argv.filter((word, index) => !(word === '--debug' && index === 0));
   const [first] = words;
@@ -22,15 +40,17 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   const found = findEntry(first === '--version' ? ['version'] : words);
   if (!found) {
-    const below = entries
-      .filter(entry => entry.name.startsWith(`${first} `))
-      .map(entry => entry.name.slice(first.length + 1));
+    const below = entries.filter(entry => entry.name.startsWith(`${first} `));
+    if (below.length > 0 && ['--help', '-h', undefined].includes(words[1])) {
+      const { helpOfAll } = await import('./cli/help.ts');
+      process.stdout.write(helpOfAll(below));
+      return words[1] === undefined ? 125 : 0;
+    }
+    const names = below.map(entry => entry.name.slice(first.length + 1)).join(', ');
     throw new SpawnletError(
       'ERR_USAGE',
-      below.length > 0 ? `${first} needs one of ${below.join(', ')}` : `there is no command '${first}'`,
-      {
-        hint: 'spawnlet help',
-      },
+      names ? `${first} needs one of ${names}` : `there is no command '${first}'`,
+      { hint: elsewhere[first] ?? 'spawnlet help' },
     );
   }
   const command = await found.entry.load();

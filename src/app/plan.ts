@@ -14,6 +14,9 @@ export type AppStep = HostStep | SystemdStep;
 
 export const unitOf = (name: string): string => `${name}.service`;
 
+/** Where the user's changes to a container's unit lie. */
+export const dropInsOf = (name: string): string => `${persistentUnits}/${unitOf(name)}.d`;
+
 export const unitPathOf = (name: string, removeAfterwards: boolean): string =>
   `${removeAfterwards ? transientUnits : persistentUnits}/${unitOf(name)}`;
 

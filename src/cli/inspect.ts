@@ -1,4 +1,5 @@
 import { unitPathOf } from '../app/plan.ts';
+import { directoryOf } from '../app/spec.ts';
 import { defineCommand, outputOption } from './command.ts';
 import { print } from './output.ts';
 import { rowOf } from './ps.ts';
@@ -10,6 +11,7 @@ export const inspect = defineCommand({
   synopsis: '[-o json|yaml] NAME…',
   arity: [1, Number.POSITIVE_INFINITY],
   options: outputOption,
+  refused: { format: 'use -o json or -o yaml', f: 'use -o json or -o yaml' },
   examples: [['spawnlet inspect web', 'its state, its unit and its bundle']],
   async run({ options, arguments: names }, context) {
     const apps = await context.apps();
@@ -22,7 +24,9 @@ export const inspect = defineCommand({
       unitFile: unitPathOf(app.name, app.request.removeAfterwards),
       unitProperties: app.unit,
       request: app.request,
-      bundle: app.bundle,
+      process: app.bundle.process,
+      mounts: app.bundle['mounts'],
+      bundle: `${directoryOf(app.name)}/config.json`,
     }));
     await print(documents, options.output === 'yaml' ? 'yaml' : 'json');
     return 0;

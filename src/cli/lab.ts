@@ -1,13 +1,22 @@
 import type { ChildProcess } from 'node:child_process';
+import { dirname } from 'node:path';
+import { quoted } from '../engine/shell.ts';
 import { ended } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import { copy, parsePlace } from '../lab/copy.ts';
-import { type EnterOptions, enter, onTerminal } from '../lab/enter.ts';
+import { type EnterOptions, enter, labPath, onTerminal } from '../lab/enter.ts';
 import * as lab from '../lab/lab.ts';
 import { defaultName, parseLabSpec, parseName, suites } from '../lab/spec.ts';
 import { defineCommand, outputOption } from './command.ts';
 import type { Context } from './context.ts';
 import { printList } from './output.ts';
+
+/** This spawnlet's own tree, which every lab sees, so that it can be run in there. */
+const program = dirname(dirname(process.argv[1] ?? '/'));
+
+/** The binds that were asked for, and the program's, read-only unless it is among them. */
+const withProgram = (binds: readonly string[]): readonly string[] =>
+  binds.some(bind => bind.split(':', 1)[0] === program) ? binds : [...binds, `${program}:${program}:ro`];
 
 export const up = defineCommand({
   name: 'lab up',
@@ -30,7 +39,7 @@ export const up = defineCommand({
     'dry-run': { type: 'boolean', help: 'print what would be done' },
   },
   examples: [
-    ['spawnlet lab up', 'a Debian 12 host named lab'],
+    ['spawnlet lab up', 'a Debian 12 host named lab, with this spawnlet in it'],
     ['spawnlet lab up t --suite trixie --memory 1g', 'a Debian 13 host in 1 GiB'],
     ['spawnlet lab up b --packages podman,skopeo --nat', 'with more packages, and a way out'],
   ],
@@ -39,7 +48,7 @@ export const up = defineCommand({
       ...options,
       name,
       packages: options.packages.flatMap(text => text.split(',')),
-      binds: options.bind,
+      binds: withProgram(options.bind),
     });
     const applier = await context.applier();
     if (options['dry-run']) {
@@ -119,7 +128,7 @@ export const exec = defineCommand({
     if (argv.length === 0)
       throw new SpawnletError('ERR_USAGE', 'lab exec needs a command', { hint: 'spawnlet lab exec --help' });
     const entering: EnterOptions = {
-      env: { ...(options.tty && terminal()), ...parseEnv(options.env) },
+      env: { PATH: `${labPath}:${program}/bin`, ...(options.tty && terminal()), ...parseEnv(options.env) },
       ...(options.workdir !== undefined && { directory: options.workdir }),
     };
     const command = options.tty ? onTerminal(argv) : argv;
@@ -139,7 +148,8 @@ export const shell = defineCommand({
   options: {},
   examples: [['spawnlet lab shell', 'a login shell of root in the lab named lab']],
   async run({ arguments: [name = defaultName] }, context) {
-    const command = onTerminal(['bash', '--login']);
+    // The login sets PATH anew.
+    const command = onTerminal(['bash', '--login', '-c', `PATH=$PATH:${quoted(program)}/bin exec bash`]);
     const entering = { env: terminal() };
     return attend(
       await enter(context.host, parseName(name), command, { stdio: 'inherit' }, entering),

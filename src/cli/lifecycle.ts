@@ -1,4 +1,5 @@
 import type { Apps } from '../app/app.ts';
+import { dropInsOf } from '../app/plan.ts';
 import { parseNumber } from '../app/request.ts';
 import { parseSignal } from '../engine/signal.ts';
 import { messageOf, SpawnletError } from '../host/error.ts';
@@ -14,6 +15,12 @@ const time = {
   help: "time until SIGKILL (the container's own)",
 } as const;
 
+/** Drop-ins are the user's, and would apply to a new container of the same name. */
+async function tellDropIn(name: string, context: Context): Promise<void> {
+  const path = dropInsOf(name);
+  if (await context.host.files.look(path)) process.stderr.write(`spawnlet: ${path} is yours and stays\n`);
+}
+
 /** Does something for each container, goes on after an error, prints the names that it was done for. */
 async function each(
   names: readonly string[],
@@ -21,6 +28,11 @@ async function each(
   context: Context,
   act: (apps: Apps, name: string) => Promise<string>,
 ): Promise<number> {
+  if (everything && names.length > 0) {
+    throw new SpawnletError('ERR_FLAG_CONFLICT', `--all and the name ${names[0]} do not go together`, {
+      hint: 'leave one of them out',
+    });
+  }
   const apps = await context.apps();
   const chosen = everything ? (await apps.list(context.signal)).map(app => app.name) : names;
   if (chosen.length === 0 && !everything) {
@@ -63,7 +75,7 @@ export const start = defineCommand({
   summary: 'Start containers that were stopped',
   synopsis: '[FLAG…] NAME…',
   arity: many,
-  options: { all },
+  options: { all: { type: 'boolean', help: 'all containers' } },
   refused: {
     attach: 'spawnlet start NAME, then spawnlet attach NAME',
     a: 'spawnlet start NAME, then spawnlet attach NAME',
@@ -125,6 +137,7 @@ export const rm = defineCommand({
       if (options['dry-run']) return (await apps.removeDryRun(name, context.signal)).trimEnd();
       if (options.ignore && !(await apps.find(name, context.signal))) return name;
       await apps.remove(name, options.force, context.signal);
+      await tellDropIn(name, context);
       return name;
     }),
 });

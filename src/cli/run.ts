@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Apps } from '../app/app.ts';
@@ -114,7 +115,23 @@ const refused: Readonly<Record<string, string>> = {
   authfile: 'set REGISTRY_AUTH_FILE',
   cidfile: 'the name is the ID: --name',
   systemd: 'OS containers will be machines; run has application containers',
-  quiet: 'redirect standard error',
+  quiet: 'spawnlet image pull -q first',
+  q: 'spawnlet image pull -q first',
+  'shm-size': 'mount your own: --tmpfs /dev/shm:size=256m,exec',
+  'group-add': '-u USER takes the groups of the image; name a GROUP with -u USER:GROUP',
+  gpus: 'give it the device nodes: --device',
+  'volumes-from': 'name the directories: -v',
+  expose: 'the container has the host’s network: it needs no exposing',
+  ip: 'the container has the host’s network, or none',
+  cgroupns: 'on cgroup v2 the container has a cgroup namespace of its own',
+  annotation: 'use --label',
+  tz: 'use -e TZ=ZONE',
+  umask: 'let the program set it',
+  timeout: 'systemctl edit NAME: RuntimeMaxSec=',
+  rootfs: 'an image is needed: oci:DIR, oci-archive:FILE or docker-archive:FILE',
+  'sig-proxy': 'SIGINT and SIGTERM always go to the program',
+  sdnotify: 'not there yet',
+  link: 'the container has the host’s network: it reaches others at 127.0.0.1',
   a: 'without -d all streams are attached; -d for none',
   attach: 'without -d all streams are attached; -d for none',
 };
@@ -236,8 +253,12 @@ async function runImage(input: RunInput, context: Context): Promise<number> {
   const attached = !input.options.detach;
   context.tlsVerify = input.options['tls-verify'];
   using _progress = showProgress(context);
-  // Connected while the image is looked up; an error is told where it is needed.
-  if (!input.options['dry-run']) context.systemd().catch(() => undefined);
+  // Connected while the image is looked up. Where there is no systemd, no image is fetched first.
+  if (!input.options['dry-run']) {
+    const systemd = context.systemd();
+    systemd.catch(() => undefined);
+    if (!existsSync('/run/systemd/system')) await systemd;
+  }
   const apps = await context.apps();
   const plan = await apps.prepare(
     request,

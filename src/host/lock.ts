@@ -144,6 +144,7 @@ export function fileLocks(directory: string, command: string, clock: Clock): Loc
           if (isLeftOver(name)) rmSync(path, { force: true });
           continue;
         }
+        if (!/\.lock(?:\.\d+-\d+)*$/.test(name)) continue;
         const holder = holderOf(path);
         if (holder && !isAlive(holder) && !(await attempt(path))) rmSync(path, { force: true });
       }

@@ -13,16 +13,11 @@ export function backOff(tries: number): number {
 export function isTransient(failure: unknown): boolean {
   if (typeof failure === 'number') return [408, 429, 500, 502, 503, 504].includes(failure);
   const code = failure instanceof Error && 'code' in failure ? failure.code : undefined;
-  // ECONNREFUSED and ENOTFOUND are not: a wrong port or name is wrong a minute later too.
-  return [
-    'ECONNRESET',
-    'EPIPE',
-    'ETIMEDOUT',
-    'ESTALLED',
-    'EAI_AGAIN',
-    'ENETUNREACH',
-    'EHOSTUNREACH',
-  ].includes(String(code));
+  // ECONNREFUSED, ENOTFOUND and EAI_AGAIN are not: a wrong port or name is wrong a minute later too, and where no name
+  // server is in reach a question takes long enough.
+  return ['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ESTALLED', 'ENETUNREACH', 'EHOSTUNREACH'].includes(
+    String(code),
+  );
 }
 
 /**

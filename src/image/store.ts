@@ -150,8 +150,8 @@ export class Store {
         const named = all.filter(row => row.annotations[nameAnnotation] === word);
         gone.push(...(named.length > 0 ? named : all));
         if (inUse.manifests.has(image.manifest) && all.every(row => gone.includes(row)))
-          throw new SpawnletError('ERR_IMAGE_IN_USE', `an app runs from image ${word}`, {
-            hint: 'remove the app first: spawnlet ps -a shows it',
+          throw new SpawnletError('ERR_IMAGE_IN_USE', `a container uses image ${word}`, {
+            hint: 'remove the container first: spawnlet ps -a shows it',
           });
       }
       return rows.filter(row => !gone.includes(row));

@@ -30,7 +30,8 @@ echo $$ >"$1/cgroup.procs"
 shift; done
 shift; exec "$@"`;
 
-const path = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** Where programs are looked for in a lab. */
+export const labPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export interface EnterOptions {
   readonly env?: Readonly<Record<string, string>>;
@@ -51,7 +52,7 @@ export async function enterArgv(
   const leader = await leaderOf(host, name);
   const hierarchies = parseHierarchies((await host.files.read('/proc/self/mountinfo')) ?? '');
   const groups = enteredGroups((await host.files.read(`/proc/${leader}/cgroup`)) ?? '', hierarchies);
-  const variables = { PATH: path, HOME: '/root', USER: 'root', LANG: 'C.UTF-8', ...options.env };
+  const variables = { PATH: labPath, HOME: '/root', USER: 'root', LANG: 'C.UTF-8', ...options.env };
   const nsenter = `nsenter --target ${leader} --mount --uts --ipc --net --pid --cgroup --root --wdns=/ --`;
   const clean = '/usr/bin/setpriv --pdeathsig KILL /usr/bin/env -i';
   return [
