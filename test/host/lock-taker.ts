@@ -2,9 +2,10 @@
  * A child of a test that takes a lock: `DIRECTORY NAME take|wait|rounds N`.
  *
  * `take` and `wait` say `has it` and hold it until their input ends. `rounds` waits for it N times and, while it has it,
- * makes a directory that nobody else may have made.
+ * makes a directory that nobody else may have made; most times it then leaves the lock as a killed process does.
  */
-import { mkdirSync, rmdirSync } from 'node:fs';
+import { mkdirSync, renameSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { systemClock } from '../../src/host/clock.ts';
 import { messageOf, SpawnletError } from '../../src/host/error.ts';
 import { fileLocks } from '../../src/host/lock.ts';
@@ -20,14 +21,19 @@ async function hold(): Promise<void> {
 }
 
 async function race(count: number): Promise<void> {
+  const path = join(directory, `${name}.lock`);
   for (let round = 0; round < count; round++) {
-    await using _lock = await locks.wait(name, signal);
+    const lock = await locks.wait(name, signal);
     mkdirSync(`${directory}/alone`);
     await new Promise(setImmediate);
     rmdirSync(`${directory}/alone`);
-    // Some are killed while they have it.
-    if (round === count - 1 && process.pid % 2 === 0) process.kill(process.pid, 'SIGKILL');
-    await locks.sweep();
+    if (round % 5 === 0) await lock[Symbol.asyncDispose]();
+    else {
+      // As if this process had been killed with it.
+      writeFileSync(`${path}.${process.pid}`, JSON.stringify({ ...locks.self, start: `${round}` }));
+      renameSync(`${path}.${process.pid}`, path);
+    }
+    if (round % 10 === 0) await locks.sweep();
   }
 }
 
