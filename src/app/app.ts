@@ -51,6 +51,15 @@ interface Bundle {
 /** A container of `--rm` that has ended, and that its unit is about to remove. */
 const isGoing = (app: App) => app.request.removeAfterwards && app.state.kind === 'stopping';
 
+/** A container of `--rm` whose conmon was killed before it could remove it, or that is just being made. */
+const isLeftOver = (app: App) =>
+  app.request.removeAfterwards && (app.state.kind === 'exited' || app.state.kind === 'created');
+
+/** Whoever holds the lock of a container is making or removing it. */
+function busyIsFine(error: unknown): void {
+  if (!(error instanceof SpawnletError && error.code === 'ERR_BUSY')) throw error;
+}
+
 /** Containers of one image each, as units. */
 export class Apps {
   readonly #deps: AppDependencies;
@@ -75,9 +84,23 @@ export class Apps {
     const spec = containerOf(request, found, facts);
     const missing = engines[request.engine].refuse(spec);
     if (missing) throw refusedBy(request.engine, missing.flag, missing.hint);
-    const filter = request.engine === 'crun' ? await compiledFilter(host.files, spec.seccomp) : undefined;
+    const filter =
+      request.engine === 'crun' && request.removeAfterwards
+        ? await compiledFilter(host.files, spec.seccomp)
+        : undefined;
     const now = host.clock.now();
     return { request, spec, image: found, now, spawnlet: words, ...(filter && { filter }), ...options };
+  }
+
+  /** True if the image has to be fetched before more can be told of a run. */
+  async needsPull(request: RunRequest, signal: AbortSignal): Promise<boolean> {
+    try {
+      await imageFor(this.#deps, request.image, 'never', signal);
+      return false;
+    } catch (error) {
+      if (error instanceof SpawnletError && error.code === 'ERR_IMAGE_NOT_FOUND') return true;
+      throw error;
+    }
   }
 
   async dryRun(plan: RunPlan): Promise<string> {
@@ -112,8 +135,8 @@ export class Apps {
     if ((await files.look(path)) === undefined) return false;
     const app = await this.find(name, signal);
     if (!app?.request.removeAfterwards) return app !== undefined;
-    if (isGoing(app)) await this.wait(name, signal);
-    await this.#forget(name, signal);
+    if (isGoing(app)) await this.#down(name, signal);
+    await this.#forgetLocked(name, signal);
     return (await files.look(path)) !== undefined;
   }
 
@@ -122,6 +145,11 @@ export class Apps {
    * made at all.
    */
   async #forget(name: string, signal: AbortSignal): Promise<void> {
+    await using _lock = await this.#deps.host.locks.take(`app-${name}`);
+    await this.#forgetLocked(name, signal);
+  }
+
+  async #forgetLocked(name: string, signal: AbortSignal): Promise<void> {
     const app = await this.find(name, signal);
     if (!app?.request.removeAfterwards || app.state.kind === 'running' || app.state.kind === 'starting')
       return;
@@ -160,7 +188,7 @@ export class Apps {
   /** The session of the run that {@link create} has begun. */
   sessionOf(plan: RunPlan): Session {
     const { name, engine, removeAfterwards } = plan.request;
-    const keep = engine === 'crun' && plan.filter === undefined;
+    const keep = engine === 'crun' && removeAfterwards && plan.filter === undefined;
     return new Session(name, this.#deps, {
       whole: !removeAfterwards,
       made: async () => {
@@ -173,7 +201,10 @@ export class Apps {
   async list(signal: AbortSignal): Promise<App[]> {
     const names = await this.#deps.host.files.list(appsDirectory);
     const apps = await Promise.all(names.map(name => this.find(name, signal)));
-    return apps.flatMap(app => (app && !isGoing(app) ? app : []));
+    const there = apps.flatMap(app => (app && !isGoing(app) ? app : []));
+    const left = there.filter(isLeftOver);
+    for (const { name } of left) await this.#forget(name, signal).catch(busyIsFine);
+    return there.filter(app => !left.includes(app));
   }
 
   async find(name: string, signal: AbortSignal): Promise<App | undefined> {
@@ -211,12 +242,23 @@ export class Apps {
   async start(name: string, signal: AbortSignal): Promise<void> {
     await this.get(name, signal);
     const systemd = await this.#deps.systemd();
+    // A start by hand does not count for the limit of `--restart on-failure:N`.
+    await systemd.resetFailedUnit(unitOf(name), signal);
     await systemd.startUnit(unitOf(name), 'replace', signal);
   }
 
   /** Sends the stop signal, and SIGKILL after `seconds` (the container's own if not given). */
   async stop(name: string, seconds: number | undefined, signal: AbortSignal): Promise<void> {
     const app = await this.get(name, signal);
+    if (seconds !== undefined && seconds > app.request.stopTimeout) {
+      throw new SpawnletError(
+        'ERR_FLAG_VALUE',
+        `${name} is killed ${app.request.stopTimeout} s after its stop signal`,
+        {
+          hint: `for longer: systemctl edit ${unitOf(name)}, TimeoutStopSec=${seconds}`,
+        },
+      );
+    }
     const systemd = await this.#deps.systemd();
     if (seconds === undefined || app.state.kind !== 'running') {
       await systemd.stopUnit(unitOf(name), 'replace', signal);
@@ -241,12 +283,18 @@ export class Apps {
   /** Sends a signal to the container's PID 1. */
   async kill(name: string, number: number, signal: AbortSignal): Promise<void> {
     const app = await this.running(name, signal);
-    if (app.request.engine === 'nspawn') return killLeader(this.#deps.host, app.unit.MainPID, number);
+    if (app.request.engine === 'nspawn') return killLeader(this.#deps.host, name, app.unit.MainPID, number);
     const result = await this.#deps.host.children.capture(
       crunWords(name, 'kill', app.unit.InvocationID, String(number)),
       { signal },
     );
     if (result.code !== 0) throw new SpawnletError('ERR_KILL', `${name}: ${result.stderr.trim()}`);
+  }
+
+  /** What conmon and crun alone can do. Throws `ERR_ENGINE`. */
+  refuseNspawn(app: App, what: string): void {
+    if (app.request.engine === 'nspawn')
+      throw refusedBy('nspawn', what, 'run the container with --engine crun');
   }
 
   /** A container that runs, or `ERR_NOT_RUNNING`. */
@@ -258,15 +306,18 @@ export class Apps {
     });
   }
 
-  /** Waits until the container is not running and gives its exit code. */
-  async wait(name: string, signal: AbortSignal): Promise<number> {
-    await this.get(name, signal);
-    const systemd = await this.#deps.systemd();
-    const unit = await systemd.waitUntil(
+  async #down(name: string, signal: AbortSignal): Promise<UnitProperties> {
+    return (await this.#deps.systemd()).waitUntil(
       unitOf(name),
       properties => ['inactive', 'failed'].includes(properties.ActiveState) && properties.Job === 0,
       signal,
     );
+  }
+
+  /** Waits until the container is not running and gives its exit code. */
+  async wait(name: string, signal: AbortSignal): Promise<number> {
+    await this.get(name, signal);
+    const unit = await this.#down(name, signal);
     const app = await this.find(name, signal);
     return app?.state.kind === 'exited' ? app.state.exitCode : unit.ExecMainStatus;
   }
@@ -300,8 +351,7 @@ export class Apps {
     signal: AbortSignal,
   ): Promise<number> {
     const app = await this.running(name, signal);
-    if (app.request.engine === 'nspawn')
-      throw refusedBy('nspawn', 'exec', 'run the container with --engine crun');
+    this.refuseNspawn(app, 'exec');
     const { process } = app.bundle;
     const other = change.user === undefined ? undefined : await this.#userIn(app, change.user);
     const spec: ProcessSpec = {
@@ -348,10 +398,12 @@ export class Apps {
         title: `refresh ${name}`,
         ifInterrupted: 'finish',
         steps: [
+          { do: 'remove', path: `${at}/prepared` },
           { do: 'remove', path: `${at}/upper` },
           { do: 'remove', path: `${at}/work` },
           { do: 'make-directory', path: `${at}/upper`, mode: plan.image.rootMode },
           { do: 'make-directory', path: `${at}/work`, mode: 0o700 },
+          { do: 'make-directory', path: `${at}/volumes`, mode: 0o700 },
           ...bundleFiles({ ...plan, now: Date.parse(app.created) }),
         ],
       },
@@ -380,17 +432,24 @@ export class Apps {
 const refusedBy = (engine: string, what: string, hint: string) =>
   new SpawnletError('ERR_ENGINE', `the engine ${engine} has no ${what}`, { hint });
 
-/** Signals PID 1 of a container of systemd-nspawn: the only child of the unit's main process that is another root. */
-async function killLeader(host: Host, main: number, number: number): Promise<void> {
-  const children = (await host.files.read(`/proc/${main}/task/${main}/children`)) ?? '';
+/** Signals PID 1 of a container of systemd-nspawn: the child of the unit's main process with a PID namespace of its own. */
+async function killLeader({ files }: Host, name: string, main: number, number: number): Promise<void> {
+  const namespaceOf = async (pid: number) => {
+    const entry = await files.look(`/proc/${pid}/ns/pid`);
+    return entry?.kind === 'link' ? entry.target : undefined;
+  };
+  const own = await namespaceOf(main);
+  const children = (await files.read(`/proc/${main}/task/${main}/children`)) ?? '';
   for (const pid of children.trim().split(' ').map(Number)) {
-    const name = await host.files.read(`/proc/${pid}/comm`);
-    if (name !== undefined && !helpers.includes(name.trim())) process.kill(pid, number);
+    const namespace = await namespaceOf(pid);
+    if (namespace === undefined || namespace === own) continue;
+    process.kill(pid, number);
+    return;
   }
+  throw new SpawnletError('ERR_KILL', `${name} has no process to signal`, {
+    hint: 'it may be starting or ending',
+  });
 }
-
-/** Children of the start script that carry the streams. */
-const helpers = ['bash', 'tee', 'systemd-cat', 'cat'];
 
 /** What `exec` changes of the container's own process. */
 export interface ExecChange {

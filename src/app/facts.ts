@@ -95,7 +95,18 @@ function deviceAt(source: string, target: string, access: string): Device {
     const rdev = BigInt(stat.rdev);
     const major = Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn));
     const minor = Number((rdev & 0xffn) | ((rdev >> 12n) & ~0xffn));
-    return { source, target, access, type: stat.isCharacterDevice() ? 'c' : 'b', major, minor };
+    const type = stat.isCharacterDevice() ? 'c' : 'b';
+    return {
+      source,
+      target,
+      access,
+      type,
+      mode: stat.mode & 0o777,
+      uid: stat.uid,
+      gid: stat.gid,
+      major,
+      minor,
+    };
   } catch (cause) {
     throw new SpawnletError('ERR_DEVICE', `${source} is no device of this host`, {
       cause,

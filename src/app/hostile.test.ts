@@ -44,6 +44,7 @@ const request: RunRequest = {
   pull: 'missing',
   engine: 'crun',
   register: false,
+  tlsVerify: true,
 };
 
 function planOf(asked: Partial<RunRequest> = {}, of: Partial<ImageConfig> = {}, workdir?: string): RunPlan {
@@ -120,8 +121,10 @@ test('nothing of an image is run by the start script', () => {
     fc.property(path, path, (volume, workdir) => {
       const plan = planOf({}, { volumes: [volume] }, workdir.slice(1));
       const script = scriptText(plan);
-      const begin = script.indexOf('[ -e /var/lib/spawnlet/app/web/volumes/0 ]');
-      const part = script.slice(begin, script.lastIndexOf('[ ! -e ctl ]'));
+      const begin = script.indexOf('if [ ! -e /var/lib/spawnlet/app/web/prepared ]');
+      const part = script
+        .slice(begin, script.lastIndexOf('[ ! -e ctl ]'))
+        .replace(/: > \/var\/lib\/spawnlet\/app\/web\/prepared/, ':');
       const said = execFileSync('bash', ['-c', `${stubs}${part}`])
         .toString()
         .split('\0');

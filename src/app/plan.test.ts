@@ -60,6 +60,7 @@ function planOf(change: Partial<RunRequest> = {}, enable = false): RunPlan {
     pull: 'missing',
     engine: 'crun',
     register: false,
+    tlsVerify: true,
     ...change,
   };
   const host = { boundingSet: 'ffffffffff', cgroups: 2, devices: [], profile: 'unconfined' } as const;

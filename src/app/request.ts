@@ -41,6 +41,8 @@ export interface RunRequest {
   readonly pull: 'always' | 'missing' | 'never';
   readonly engine: 'crun' | 'nspawn';
   readonly register: boolean;
+  /** False for a registry without TLS. */
+  readonly tlsVerify: boolean;
 }
 
 export type VolumeFlag =
@@ -89,6 +91,13 @@ export function parseNumber(flag: string, text: string, least: number): number {
   const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
   if (value >= least) return value;
   throw flagError(flag, text, `a number of at least ${least}`);
+}
+
+/** {@link parseNumber} without a fraction. */
+export function parseCount(flag: string, text: string, least: number): number {
+  const value = parseNumber(flag, text, least);
+  if (Number.isSafeInteger(value)) return value;
+  throw flagError(flag, text, `a whole number of at least ${least}`);
 }
 
 /** An absolute path inside a container, without `.`, `..` and doubled slashes. */

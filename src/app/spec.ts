@@ -96,9 +96,9 @@ function nameFiles(request: RunRequest): Mount[] {
     }));
 }
 
-/** Where the content of the volume with this index lies. */
-export const volumeDirectory = (name: string, index: number): string =>
-  `${directoryOf(name)}/volumes/${index}`;
+/** Where the content of the volume at this path lies: by its path, so that another image's volumes do not take its place. */
+export const volumeDirectory = (name: string, target: string): string =>
+  `${directoryOf(name)}/volumes/${encodeURIComponent(target.slice(1).toWellFormed()).slice(-200)}`;
 
 /** Volumes without a source: those of the image that no flag covers, and the flags'. */
 export function volumesOf(request: RunRequest, config: ImageConfig): string[] {
@@ -111,9 +111,9 @@ function mountsOf(request: RunRequest, image: ImageFacts): Mount[] {
   return [
     ...nameFiles(request),
     ...image.volumes.map(
-      (volume, index): Mount => ({
+      (volume): Mount => ({
         kind: 'bind',
-        source: volumeDirectory(request.name, index),
+        source: volumeDirectory(request.name, volume.target),
         target: volume.target,
         readOnly: false,
         propagation: 'rprivate',
@@ -157,8 +157,8 @@ export function containerOf(request: RunRequest, image: ImageFacts, host: HostFa
     layers: image.layers,
     readOnly: request.readOnly,
     mounts: mountsOf(request, image),
-    volumes: image.volumes.map(({ content }, index) => ({
-      directory: volumeDirectory(request.name, index),
+    volumes: image.volumes.map(({ content, target }) => ({
+      directory: volumeDirectory(request.name, target),
       content,
     })),
     missingDirectory: image.missingWorkdir,

@@ -1,6 +1,6 @@
 import type { Apps } from '../app/app.ts';
 import { dropInsOf } from '../app/plan.ts';
-import { parseNumber } from '../app/request.ts';
+import { parseCount } from '../app/request.ts';
 import { parseSignal } from '../engine/signal.ts';
 import { messageOf, SpawnletError } from '../host/error.ts';
 import { defineCommand, type Options } from './command.ts';
@@ -60,10 +60,10 @@ export const stop = defineCommand({
   synopsis: '[FLAG…] NAME…',
   arity: many,
   options: { all, time },
-  examples: [['spawnlet stop -t 30 web', 'SIGKILL after half a minute']],
+  examples: [['spawnlet stop -t 3 web', 'SIGKILL after three seconds']],
   run: ({ options, arguments: names }, context) =>
     each(names, options.all, context, async (apps, name) => {
-      const seconds = options.time === undefined ? undefined : parseNumber('time', options.time, 0);
+      const seconds = options.time === undefined ? undefined : parseCount('time', options.time, 0);
       await apps.stop(name, seconds, context.signal);
       return name;
     }),

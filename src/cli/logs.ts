@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { unitOf } from '../app/plan.ts';
-import { parseNumber } from '../app/request.ts';
+import { parseCount } from '../app/request.ts';
 import { SpawnletError } from '../host/error.ts';
 import { logNamespace } from '../names.ts';
 import { bytesOf, type JournalEntry, type JournalQuery, readJournal } from '../systemd/journal.ts';
@@ -72,7 +72,7 @@ export const logs = defineCommand({
       // journalctl gives the first lines after a time, not the last ones, when it is asked for both.
       ...(options.tail === undefined && { since }),
       ...(options.until !== undefined && { until: parseTime(options.until, now) }),
-      ...(options.tail !== undefined && { tail: parseNumber('tail', options.tail, 0) }),
+      ...(options.tail !== undefined && { tail: parseCount('tail', options.tail, 0) }),
       ...(options.stream === 'stdout' || options.stream === 'stderr' ? { stream: options.stream } : {}),
     };
     const put = writer(options.timestamps);

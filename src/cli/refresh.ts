@@ -16,6 +16,7 @@ export const refresh = defineCommand({
   async run({ arguments: [name = ''] }, context) {
     const apps = await context.apps();
     try {
+      context.tlsVerify = (await apps.get(name, context.signal)).request.tlsVerify;
       await apps.refresh(name, context.signal);
     } catch (error) {
       if (!(error instanceof SpawnletError) && !isErrno(error)) throw error;

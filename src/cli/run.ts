@@ -152,7 +152,7 @@ async function requestOf(
   const optional = <T>(key: string, value: T | undefined) => (value === undefined ? {} : { [key]: value });
   return {
     name: given.name === undefined ? freshName(image) : flags.parseName(given.name),
-    image,
+    image: absolute(image),
     command,
     ...optional(
       'entrypoint',
@@ -171,7 +171,7 @@ async function requestOf(
     ...optional('cpus', given.cpus === undefined ? undefined : flags.parseNumber('cpus', given.cpus, 0.01)),
     ...optional(
       'pids',
-      given['pids-limit'] === undefined ? undefined : flags.parseNumber('pids-limit', given['pids-limit'], 1),
+      given['pids-limit'] === undefined ? undefined : flags.parseCount('pids-limit', given['pids-limit'], 1),
     ),
     readOnly: given['read-only'],
     capAdd: given['cap-add'],
@@ -186,7 +186,7 @@ async function requestOf(
       given['stop-signal'] === undefined ? undefined : parseSignal(given['stop-signal']),
     ),
     stopTimeout:
-      given['stop-timeout'] === undefined ? 10 : flags.parseNumber('stop-timeout', given['stop-timeout'], 0),
+      given['stop-timeout'] === undefined ? 10 : flags.parseCount('stop-timeout', given['stop-timeout'], 0),
     labels: Object.fromEntries(given.label.map(flags.parseLabel)),
     terminal: given.tty,
     stdin: given.interactive,
@@ -194,6 +194,7 @@ async function requestOf(
     pull: given.pull === 'always' || given.pull === 'never' ? given.pull : 'missing',
     engine: given.engine === 'nspawn' ? 'nspawn' : 'crun',
     register: given.register,
+    tlsVerify: given['tls-verify'],
   };
 }
 
@@ -202,6 +203,10 @@ function conflict(what: string): never {
     hint: 'leave one of them out',
   });
 }
+
+/** A layout or archive by its whole path: the unit fetches it from another directory. */
+const absolute = (image: string) =>
+  image.replace(/^(oci|oci-archive|docker-archive):(?!\/)/, `$1:${process.cwd()}/`);
 
 async function readEnvFile(path: string): Promise<string> {
   try {
@@ -260,8 +265,13 @@ async function runImage(input: RunInput, context: Context): Promise<number> {
     if (!existsSync('/run/systemd/system')) await systemd;
   }
   const apps = await context.apps();
+  if (input.options['dry-run'] && (await apps.needsPull(request, context.signal))) {
+    process.stdout.write(`pull image ${request.image}\n`);
+    process.stderr.write('spawnlet: the rest depends on the image: pull it first to see it\n');
+    return 0;
+  }
   const plan = await apps.prepare(
-    request,
+    input.options['dry-run'] ? { ...request, pull: 'never' } : request,
     { gate: !input.options['dry-run'], attached, enable: input.options.enable },
     context.signal,
   );

@@ -63,16 +63,16 @@ function bundleMount(entry: Mount) {
   ]);
 }
 
-/** Kernel devices that every container has; `--device` adds to them. */
+/** Devices of `--device`, with the host's owner and mode; those that every container has are the engine's. */
 const bundleDevices = (spec: ContainerSpec) =>
-  spec.devices.map(({ target, type, major, minor }) => ({
+  spec.devices.map(({ target, type, major, minor, mode, uid, gid }) => ({
     path: target,
     type,
     major,
     minor,
-    fileMode: 0o666,
-    uid: 0,
-    gid: 0,
+    fileMode: mode,
+    uid,
+    gid,
   }));
 
 /** The process of a bundle, which `exec` uses too: the same user, capabilities and filter, other words. */

@@ -55,6 +55,10 @@ export interface Device {
   /** Of `r`, `w`, `m`. */
   readonly access: string;
   readonly type: 'c' | 'b';
+  /** As it is on the host. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
   readonly major: number;
   readonly minor: number;
 }

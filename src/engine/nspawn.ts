@@ -65,7 +65,7 @@ log='exec systemd-cat --identifier=${name} --level-prefix=no'
 exec > >(trap '' TERM; tee -p "$out" | $log --priority=info) 2> >(trap '' TERM; tee -p "$err" | $log --priority=err)
 chmod 666 /proc/self/fd/1 /proc/self/fd/2
 run=()
-[ ! -d rootfs/run ] || run=("--bind=${directory}/rootfs/run:/run")
+[ -L rootfs/run ] || [ ! -d rootfs/run ] || run=("--bind=${directory}/rootfs/run:/run")
 export SYSTEMD_NSPAWN_TMPFS_TMP=0 SYSTEMD_LOG_TARGET=journal
 # For an image without systemd nspawn would mount a tree of version 1, which every process of the host would then be in.
 [ ! -e /sys/fs/cgroup/cgroup.controllers ] || export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1

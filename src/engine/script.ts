@@ -45,16 +45,24 @@ cd ${directory}
 ${prepare(spec)}`;
 }
 
-/** The content of volumes, copied out of the image at the first start, and a working directory that it does not have. */
-function prepare(spec: ContainerSpec): string {
-  const volumes = spec.volumes.map(({ directory, content }) => {
+/**
+ * The content of volumes, copied out of the image, and a working directory that it does not have. Only before the program
+ * has run for the first time: the paths are free of links in the image, but the program may put links there.
+ */
+function prepare({ directory, volumes, missingDirectory }: ContainerSpec): string {
+  const steps = volumes.map(volume => {
+    const made = quoted(volume.directory);
+    const fresh = quoted(`${volume.directory}~`);
     const make =
-      content === undefined ? `mkdir ${directory}~` : `cp -a -T ${quoted(`rootfs/${content}`)} ${directory}~`;
-    return `[ -e ${directory} ] || { rm -rf ${directory}~; ${make}; mv ${directory}~ ${directory}; }\n`;
+      volume.content === undefined
+        ? `mkdir ${fresh}`
+        : `cp -a -T ${quoted(`rootfs/${volume.content}`)} ${fresh}`;
+    return `  [ -e ${made} ] || { rm -rf ${fresh}; ${make}; mv ${fresh} ${made}; }\n`;
   });
-  const cwd =
-    spec.missingDirectory === undefined ? '' : `mkdir -p ${quoted(`rootfs/${spec.missingDirectory}`)}\n`;
-  return `${volumes.join('')}${cwd}`;
+  if (missingDirectory !== undefined) steps.push(`  mkdir -p ${quoted(`rootfs/${missingDirectory}`)}\n`);
+  return steps.length === 0
+    ? ''
+    : `if [ ! -e ${directory}/prepared ]; then\n${steps.join('')}  : > ${directory}/prepared\nfi\n`;
 }
 
 /**

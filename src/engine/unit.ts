@@ -112,7 +112,8 @@ export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: 
           : []),
         ['KillMode', 'mixed'],
         ...lines.stop,
-        ['TimeoutStopSec', String(spec.stopTimeout)],
+        // 0 would be no limit to systemd; it means at once.
+        ['TimeoutStopSec', spec.stopTimeout === 0 ? '1ms' : String(spec.stopTimeout)],
         ['SuccessExitStatus', '129 130 141 143'],
         ...restartOf(options.restart),
         ['PrivateMounts', 'yes'],

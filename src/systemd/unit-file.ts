@@ -164,7 +164,7 @@ function renderLine(line: UnitLine): string {
   if (!keyPattern.test(key)) refuse(JSON.stringify(key), 'is not the name of a setting');
   if (/[\n\r\0]/.test(value)) refuse(`${key}=`, 'has a value of more than one line');
   if (value !== trim(value)) refuse(`${key}=`, 'has a value that begins or ends with white space');
-  if (continues(value)) refuse(`${key}=`, 'has a value that ends with a backslash');
+  if (source === undefined && continues(value)) refuse(`${key}=`, 'has a value that ends with a backslash');
   if (!value.isWellFormed()) refuse(`${key}=`, 'has a value that is not Unicode');
   const text = source ?? `${key}=${value}`;
   if (Buffer.byteLength(text) > maxLine) refuse(`${key}=`, `is longer than ${maxLine} bytes`);

@@ -1,3 +1,4 @@
+// runs in a lab: bookworm trixie
 /** The client against a live systemd. Runs as root where systemd is PID 1. */
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';

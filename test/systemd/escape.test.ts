@@ -1,3 +1,4 @@
+// runs in a lab: bookworm trixie
 /** What systemd makes of escaped values. Runs as root where systemd is PID 1. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,3 +1,4 @@
+// runs in a lab: bookworm trixie
 /** The journal's reader against a live journald. Runs as root where systemd is PID 1. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
