@@ -69,8 +69,15 @@ export async function listing(root: string, format = '%P %y %m %U %G %s %l'): Pr
     root,
     '-mindepth',
     '1',
-    ...['(', '-type', 'd', '-printf', `${directories}\\n`, ')'],
-    ...['-o', '-printf', `${format}\\n`],
+    '(',
+    '-type',
+    'd',
+    '-printf',
+    `${directories}\\n`,
+    ')',
+    '-o',
+    '-printf',
+    `${format}\\n`,
   ]);
   return out.toString('latin1').split('\n').filter(Boolean).sort();
 }
