@@ -29,6 +29,9 @@ export class ConnectionLost extends Error {
   override readonly name = 'ConnectionLost';
 }
 
+/** Gets each signal with the connection that it came by. */
+export type SignalListener = (message: Incoming, connection: Connection) => void;
+
 interface Pending {
   reply(message: Incoming): void;
   fail(error: unknown): void;
@@ -45,14 +48,14 @@ export const replyDeadline = 25_000;
 export class Connection implements AsyncDisposable {
   readonly #socket: Socket;
   readonly #pending = new Map<number, Pending>();
-  readonly #onSignal: (message: Incoming) => void;
+  readonly #onSignal: SignalListener;
   readonly address: Address;
   /** Resolves with why, once the connection is gone. */
   readonly closed: Promise<unknown>;
   #serial = 0;
   #lost: ConnectionLost | undefined;
 
-  private constructor(address: Address, onSignal: (message: Incoming) => void) {
+  private constructor(address: Address, onSignal: SignalListener) {
     const socket = connect(address.path);
     this.address = address;
     this.#socket = socket;
@@ -74,11 +77,7 @@ export class Connection implements AsyncDisposable {
    * Connects and authenticates as the user of this process. Rejects with the system's error (`ECONNREFUSED`,
    * `ENOENT`, `EACCES`) or with `ERR_NOT_ROOT` if the peer refuses the user.
    */
-  static async open(
-    address: Address,
-    onSignal: (message: Incoming) => void,
-    signal: AbortSignal,
-  ): Promise<Connection> {
+  static async open(address: Address, onSignal: SignalListener, signal: AbortSignal): Promise<Connection> {
     signal.throwIfAborted();
     const connection = new Connection(address, onSignal);
     const abort = () => connection.close();
@@ -135,7 +134,7 @@ export class Connection implements AsyncDisposable {
   #read(framer: Framer, chunk: Buffer): void {
     try {
       for (const message of framer.push(chunk)) {
-        if (message.type === messageType.signal) this.#onSignal(message);
+        if (message.type === messageType.signal) this.#onSignal(message, this);
         else this.#pending.get(message.replySerial)?.reply(message);
       }
     } catch (error) {

@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs';
 import { type Clock, systemClock } from '../host/clock.ts';
 import { SpawnletError } from '../host/error.ts';
-import { type Address, Connection, ConnectionLost, isAbsent } from './connection.ts';
-import type { Incoming } from './wire.ts';
+import { type Address, Connection, ConnectionLost, isAbsent, type SignalListener } from './connection.ts';
 
 /** Milliseconds between attempts to come back: doubled from the first to the last. */
 const firstPause = 5;
@@ -13,7 +12,8 @@ const patience = 30_000;
 const firstPatience = 5_000;
 
 export interface LinkEvents {
-  signal(message: Incoming): void;
+  /** Also from connections that are not up, or never will be. */
+  readonly signal: SignalListener;
   /** Runs on each new connection before anybody else uses it. `again` is false for the first. */
   up(connection: Connection, again: boolean, signal: AbortSignal): Promise<void>;
   /** Whether somebody waits for signals, so that a lost connection must come back by itself. */
@@ -70,17 +70,9 @@ export class Link implements AsyncDisposable {
     if (!this.#end.signal.aborted && this.#events.wanted()) this.connection().catch(() => undefined);
   }
 
-  /** Ends the connection, to come back with a new one. */
-  drop(): void {
-    this.#current?.then(
-      connection => connection.close(),
-      () => undefined,
-    );
-  }
-
   async #open(address: Address, again: boolean): Promise<Connection> {
     const signal = this.#end.signal;
-    const connection = await Connection.open(address, message => this.#events.signal(message), signal);
+    const connection = await Connection.open(address, this.#events.signal, signal);
     try {
       await this.#events.up(connection, again, signal);
     } catch (error) {

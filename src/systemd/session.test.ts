@@ -77,6 +77,21 @@ for (const [active, result] of [
   });
 }
 
+test('a bus that was tried in vain does not keep signals of the private connection away', async t => {
+  const bus = await peer(t, (socket, message) => {
+    const more = message.member === 'Subscribe' ? { type: 3, errorName: 'x.y.NoReply' } : {};
+    const strings = { Hello: ':1.8', GetNameOwner: ':1.7' }[message.member];
+    socket.write(reply(message, strings ? { signature: 's', body: [strings] } : more));
+  });
+  const path = await peer(t, (socket, message) =>
+    socket.write(Buffer.concat([state(message, 'active'), changed('failed')])),
+  );
+  const addresses = [{ kind: 'bus', path: bus } as const, { kind: 'private', path } as const];
+  await using client = await SystemdClient.connect({ signal, addresses });
+  assert.deepEqual(client.address, { kind: 'private', path });
+  await client.waitUntil(name, unit => unit.ActiveState === 'failed', AbortSignal.timeout(5_000));
+});
+
 test('a start that got no answer is not sent twice, and said to be unknown', async t => {
   let starts = 0;
   const path = await peer(t, (socket, message) => {

@@ -13,12 +13,12 @@ export class Session implements AsyncDisposable {
   /** Jobs that somebody may wait for. */
   readonly jobs = new JobTable();
   readonly #watches = new Map<string, Set<UnitWatch>>();
-  /** On a bus, systemd's own name there: anybody may send a signal to a client. Undefined on a private connection. */
-  #owner: string | undefined;
+  /** systemd's own name on the bus, where anybody may send a signal to a client. */
+  #owner = '';
 
   private constructor(addresses: readonly Address[]) {
     this.#link = new Link(addresses, {
-      signal: message => this.#onSignal(message),
+      signal: (message, connection) => this.#onSignal(message, connection),
       up: (connection, again, signal) => this.#onUp(connection, again, signal),
       wanted: () => this.jobs.size > 0 || this.#watches.size > 0,
       gaveUp: error => this.#onGaveUp(error),
@@ -81,13 +81,14 @@ export class Session implements AsyncDisposable {
     return watch;
   }
 
-  #onSignal(message: Incoming): void {
-    if (message.sender === bus.destination) {
+  #onSignal(message: Incoming, connection: Connection): void {
+    // A private connection has no senders, also when the bus was tried before it.
+    if (connection.address.kind === 'bus' && message.sender !== this.#owner) {
+      const moved = message.sender === bus.destination && message.member === 'NameOwnerChanged';
       // systemd left the bus or came back to it: the conversation starts anew.
-      if (message.member === 'NameOwnerChanged' && message.body()[2] !== this.#owner) this.#link.drop();
+      if (moved && message.body()[2] !== this.#owner) connection.close();
       return;
     }
-    if (this.#owner !== undefined && message.sender !== this.#owner) return;
     if (message.member === 'PropertiesChanged' && isUnitPath(message.path)) {
       const watches = this.#watches.get(message.path);
       if (!watches) return;

@@ -12,6 +12,7 @@ import { FakeLocks } from '../../src/host/lock.ts';
 import { SystemdClient } from '../../src/systemd/client.ts';
 import { type Address, Connection, privateAddress, systemBusAddress } from '../../src/systemd/connection.ts';
 import { type SystemdStep, systemdExecutors } from '../../src/systemd/executors.ts';
+import type { UnitProperties } from '../../src/systemd/properties.ts';
 
 const run = promisify(execFile);
 const signal = AbortSignal.timeout(600_000);
@@ -399,6 +400,48 @@ test('what happens while systemd is re-executed is read afterwards', async () =>
   process.kill(MainPID, 'SIGKILL');
   assert.notEqual((await stopped).ActiveState, 'active');
   await once(reexec, 'close');
+});
+
+/** False while systemd does not listen, as between two lives. */
+async function listens(): Promise<boolean> {
+  try {
+    await using _connection = await Connection.open(privateAddress, () => undefined, signal);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+test('who comes to wait while systemd is re-executed is told of what happens after it', async () => {
+  const name = service('ExecStart=/bin/sleep 1000');
+  await client.startUnit(name, 'replace', signal);
+  const { MainPID } = await client.unitProperties(name, signal);
+  const soon = AbortSignal.timeout(20_000);
+  const reads: Promise<void>[] = [];
+  const ends: Promise<unknown>[] = [];
+  const wait = () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const waiter = async () => {
+      await using other = await SystemdClient.connect({ signal: soon });
+      const hasFailed = (unit: UnitProperties) => {
+        resolve();
+        return unit.ActiveState === 'failed';
+      };
+      return (await other.waitUntil(name, hasFailed, soon)).ExecMainStatus;
+    };
+    reads.push(promise);
+    ends.push(waiter().catch((error: unknown) => error));
+  };
+  const reexec = spawn('systemctl', ['daemon-reexec'], { stdio: 'ignore' });
+  const closed = once(reexec, 'close');
+  do wait();
+  while ((await listens()) && reexec.exitCode === null);
+  // systemd does not listen any more, but the bus has not noticed.
+  for (let late = 0; late < 10; late++) wait();
+  await closed;
+  await Promise.race([Promise.all(reads), Promise.all(ends)]);
+  process.kill(MainPID, 'SIGKILL');
+  assert.deepEqual(new Set(await Promise.all(ends)), new Set([9]));
 });
 
 test('waiters on the system bus outlive a restart of the bus', async () => {
