@@ -24,10 +24,13 @@ export class BusError extends Error {
   }
 }
 
-/** The connection went away; whether a call that was under way took effect is not known. */
+/** The connection, or systemd's to the bus, went away; whether a call that was under way took effect is not known. */
 export class ConnectionLost extends Error {
   override readonly name = 'ConnectionLost';
 }
+
+/** What a bus says of a call whose receiver has gone away. */
+const noReply = 'org.freedesktop.DBus.Error.NoReply';
 
 /** Gets each signal with the connection that it came by. */
 export type SignalListener = (message: Incoming, connection: Connection) => void;
@@ -134,6 +137,8 @@ export class Connection implements AsyncDisposable {
   #read(framer: Framer, chunk: Buffer): void {
     try {
       for (const message of framer.push(chunk)) {
+        // Closed by who heard the message before: its calls are lost, whatever else is said of them.
+        if (this.#socket.destroyed) return;
         if (message.type === messageType.signal) this.#onSignal(message, this);
         else this.#pending.get(message.replySerial)?.reply(message);
       }
@@ -198,8 +203,12 @@ export class Connection implements AsyncDisposable {
           try {
             const body = reply.body();
             if (reply.type !== messageType.error) resolve(use(body));
-            else
-              reject(new BusError(reply.errorName, typeof body[0] === 'string' ? body[0] : reply.errorName));
+            else {
+              const text = typeof body[0] === 'string' ? body[0] : reply.errorName;
+              reject(
+                reply.errorName === noReply ? new ConnectionLost(text) : new BusError(reply.errorName, text),
+              );
+            }
           } catch (error) {
             reject(error);
           }

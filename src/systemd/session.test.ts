@@ -92,6 +92,29 @@ test('a bus that was tried in vain does not keep signals of the private connecti
   await client.waitUntil(name, unit => unit.ActiveState === 'failed', AbortSignal.timeout(5_000));
 });
 
+for (const [lost, lose] of [
+  ['the connection', (socket: Socket) => socket.destroy()],
+  [
+    'the receiver behind a bus',
+    (socket: Socket, message: Incoming) =>
+      socket.write(reply(message, { type: 3, errorName: 'org.freedesktop.DBus.Error.NoReply' })),
+  ],
+] as const) {
+  test(`a read is asked again while ${lost} goes away under it, but not for ever`, async t => {
+    let [asked, losses] = [0, 4];
+    const path = await peer(t, (socket, message) => {
+      asked++;
+      if (losses-- > 0) lose(socket, message);
+      else socket.write(state(message, 'active'));
+    });
+    await using client = await connect(path);
+    assert.equal((await client.unitProperties(name, signal)).ActiveState, 'active');
+    assert.equal(asked, 5);
+    losses = Number.POSITIVE_INFINITY;
+    await assert.rejects(client.unitProperties(name, signal), { name: 'ConnectionLost' });
+  });
+}
+
 test('a start that got no answer is not sent twice, and said to be unknown', async t => {
   let starts = 0;
   const path = await peer(t, (socket, message) => {

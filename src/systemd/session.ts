@@ -7,6 +7,9 @@ import { changedProperties, isUnitPath, type PropertyMap, unitPath, unitProperti
 import { UnitWatch } from './watch.ts';
 import type { Incoming, Outgoing, Value } from './wire.ts';
 
+/** How often a read is asked again: one re-execution can end several connections, each as it came up. */
+const rereads = 4;
+
 /** Calls to systemd and what waits for its signals, kept over reconnections. */
 export class Session implements AsyncDisposable {
   readonly #link: Link;
@@ -62,11 +65,12 @@ export class Session implements AsyncDisposable {
     signal: AbortSignal,
     use: (body: Value[]) => T = body => body as T,
   ): Promise<T> {
-    try {
-      return await this.call(call, signal, use);
-    } catch (error) {
-      if (!(error instanceof ConnectionLost)) throw refusal(error, call.path);
-      return this.call(call, signal, use);
+    for (let again = rereads; ; again--) {
+      try {
+        return await this.call(call, signal, use);
+      } catch (error) {
+        if (again === 0 || !(error instanceof ConnectionLost)) throw refusal(error, call.path);
+      }
     }
   }
 

@@ -397,9 +397,10 @@ test('what happens while systemd is re-executed is read afterwards', async () =>
   const { MainPID } = await client.unitProperties(name, signal);
   // The process dies while PID 1 is between two lives, or just before or after: all must reach the waiter.
   const reexec = spawn('systemctl', ['daemon-reexec'], { stdio: 'ignore' });
+  const closed = once(reexec, 'close');
   process.kill(MainPID, 'SIGKILL');
   assert.notEqual((await stopped).ActiveState, 'active');
-  await once(reexec, 'close');
+  await closed;
 });
 
 /** False while systemd does not listen, as between two lives. */
