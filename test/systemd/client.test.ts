@@ -1,10 +1,10 @@
 // runs in a lab: bookworm trixie
 /** The client against a live systemd. Runs as root where systemd is PID 1. */
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { after, afterEach, before, type TestContext, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { makeApplier } from '../../src/host/apply.ts';
 import { systemFiles } from '../../src/host/files.ts';
@@ -364,6 +364,28 @@ test('where systemd is not PID 1 the error says how to get one', async () => {
 /** Ends when the unit's start job does: whoever waits can be told apart from whoever came too late. */
 const waits = (fifo: string) => service(`Type=oneshot\nExecStart=/bin/sh -c 'read line < ${fifo}; exit 5'`);
 
+/** False while systemd does not listen, as between two lives. */
+async function listens(): Promise<boolean> {
+  try {
+    await using _connection = await Connection.open(privateAddress, () => undefined, signal);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Each life of systemd makes its socket anew. `systemctl` returns before that. */
+function reexecute(): { isBack: () => boolean; done: Promise<void> } {
+  const born = () => statSync(privateAddress.path, { throwIfNoEntry: false })?.ctimeMs;
+  const before = born();
+  const isBack = () => ![before, undefined].includes(born());
+  const done = async () => {
+    await run('systemctl', ['daemon-reexec']);
+    while (!(isBack() && (await listens()))) await setTimeout(10, undefined, { signal });
+  };
+  return { isBack, done: done() };
+}
+
 for (const address of [privateAddress, systemBusAddress] satisfies Address[]) {
   test(`over the ${address.kind} connection waiters outlive a re-execution of systemd`, async () => {
     await using other = await SystemdClient.connect({ signal, addresses: [address] });
@@ -376,7 +398,7 @@ for (const address of [privateAddress, systemBusAddress] satisfies Address[]) {
       const job = await other.enqueue('start', name, 'replace', signal);
       const ended = other.waitUntil(name, unit => unit.ActiveState === 'failed', signal);
       const stopped = other.waitUntil(stays, unit => unit.ActiveState === 'inactive', signal);
-      await run('systemctl', ['daemon-reexec']);
+      await reexecute().done;
       assert.equal(await other.unitProperty(stays, 'ActiveState', signal), 'active');
       assert.equal(await other.unitProperty(name, 'Job', signal), job.id);
       await run('sh', ['-c', `echo > ${fifo}`]);
@@ -396,22 +418,11 @@ test('what happens while systemd is re-executed is read afterwards', async () =>
   const stopped = client.waitUntil(name, unit => unit.ActiveState !== 'active', signal);
   const { MainPID } = await client.unitProperties(name, signal);
   // The process dies while PID 1 is between two lives, or just before or after: all must reach the waiter.
-  const reexec = spawn('systemctl', ['daemon-reexec'], { stdio: 'ignore' });
-  const closed = once(reexec, 'close');
+  const reexec = reexecute();
   process.kill(MainPID, 'SIGKILL');
   assert.notEqual((await stopped).ActiveState, 'active');
-  await closed;
+  await reexec.done;
 });
-
-/** False while systemd does not listen, as between two lives. */
-async function listens(): Promise<boolean> {
-  try {
-    await using _connection = await Connection.open(privateAddress, () => undefined, signal);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 test('who comes to wait while systemd is re-executed is told of what happens after it', async () => {
   const name = service('ExecStart=/bin/sleep 1000');
@@ -433,13 +444,12 @@ test('who comes to wait while systemd is re-executed is told of what happens aft
     reads.push(promise);
     ends.push(waiter().catch((error: unknown) => error));
   };
-  const reexec = spawn('systemctl', ['daemon-reexec'], { stdio: 'ignore' });
-  const closed = once(reexec, 'close');
+  const reexec = reexecute();
   do wait();
-  while ((await listens()) && reexec.exitCode === null);
+  while ((await listens()) && !reexec.isBack());
   // systemd does not listen any more, but the bus has not noticed.
   for (let late = 0; late < 10; late++) wait();
-  await closed;
+  await reexec.done;
   await Promise.race([Promise.all(reads), Promise.all(ends)]);
   process.kill(MainPID, 'SIGKILL');
   assert.deepEqual(new Set(await Promise.all(ends)), new Set([9]));
