@@ -182,7 +182,7 @@ async function memoryRow(setting: Setting): Promise<Row> {
 /** PSS of what stays for a container beside its own program. MB. What started it takes a moment to go. */
 async function residentOf(name: string, signal: AbortSignal): Promise<number> {
   const unit = `${name}.service`;
-  const payload = Number(await readFile(`${runtimeDirectory}/${name}/pid`, 'utf8'));
+  const payload = Number(await readFile(`${runtimeDirectory}/app/${name}/pid`, 'utf8'));
   const others = async () => (await processesOf(unit)).filter(pid => pid !== payload);
   const settled = AbortSignal.any([signal, AbortSignal.timeout(5000)]);
   let pids = await others();
