@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { bootScript, nspawnArgv, quote } from './boot.ts';
+import { quoted } from '../engine/shell.ts';
+import { bootScript, nspawnArgv } from './boot.ts';
 import type { LabRecord } from './record.ts';
 import { type LabOptions, parseLabSpec } from './spec.ts';
 
@@ -22,7 +23,7 @@ test('a quoted word is one word to sh', () => {
     fc.property(
       fc.array(fc.string({ unit: fc.constantFrom('a', "'", '"', '$', '`', '\\', ' ', '\n', '*', 'é') })),
       words => {
-        const script = `printf '%s\\0' ${words.map(quote).join(' ')}`;
+        const script = `printf '%s\\0' ${words.map(quoted).join(' ')}`;
         const got = execFileSync('sh', ['-c', script], { encoding: 'utf8' });
         assert.equal(got, words.length === 0 ? '\0' : words.map(word => `${word}\0`).join(''));
       },

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { quoted } from '../engine/shell.ts';
 import { bootLeaf, cgroupName, type Hierarchy, machineLeaf } from './cgroup.ts';
 import { bridge, namespacePath } from './network.ts';
 import { type LabRecord, placesOf } from './record.ts';
@@ -15,9 +16,6 @@ export const dataDirectories: Readonly<Record<string, number>> = {
   machines: 0o700,
   spawnlet: 0o700,
 };
-
-/** Quotes for sh. */
-export const quote = (text: string) => `'${text.replaceAll("'", String.raw`'\''`)}'`;
 
 /**
  * The lab's first process, before systemd takes its place: cgroup v1 controllers, which nspawn mounts read-only, are
@@ -79,8 +77,8 @@ const identity = (path: string, name: string) => `identify() {
   read -r stat </proc/$$/stat
   set -- \${stat##*) }
   printf '{"pid":%d,"start":"%s","boot":"%s","command":"lab ${name}"}' $$ "\${20}" \\
-    "$(cat /proc/sys/kernel/random/boot_id)" >${quote(`${path}~`)}
-  mv ${quote(`${path}~`)} ${quote(path)}
+    "$(cat /proc/sys/kernel/random/boot_id)" >${quoted(`${path}~`)}
+  mv ${quoted(`${path}~`)} ${quoted(path)}
 }
 `;
 
@@ -93,9 +91,9 @@ export function bootScript(record: LabRecord, hierarchies: readonly Hierarchy[])
   const places = placesOf(record.spec.name);
   const { name, network } = record.spec;
   const options = `lowerdir=${record.tree}/root,upperdir=${places.upper},workdir=${places.work}`;
-  const mount = `mount -t overlay overlay -o ${quote(options)} ${quote(places.root)}`;
-  const nspawn = nspawnArgv(record).map(quote).join(' \\\n  ');
-  const isolate = `nsenter --net=${quote(namespacePath(network))} unshare --mount --propagation`;
+  const mount = `mount -t overlay overlay -o ${quoted(options)} ${quoted(places.root)}`;
+  const nspawn = nspawnArgv(record).map(quoted).join(' \\\n  ');
+  const isolate = `nsenter --net=${quoted(namespacePath(network))} unshare --mount --propagation`;
   const head = `#!/bin/sh
 # Boots lab ${name}. Written by spawnlet lab up.
 set -e
@@ -110,7 +108,7 @@ exec ${nspawn}
 `;
   const enter = (leaf: string) =>
     hierarchies
-      .map(({ path }) => `  echo $$ >${quote(join(path, cgroupName(name), leaf, 'cgroup.procs'))}\n`)
+      .map(({ path }) => `  echo $$ >${quoted(join(path, cgroupName(name), leaf, 'cgroup.procs'))}\n`)
       .join('');
   return `${head}case $1 in
 boot)

@@ -1,7 +1,8 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
+import { quoted } from '../engine/shell.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
-import { enteredGroups, quote } from './boot.ts';
+import { enteredGroups } from './boot.ts';
 import { parseHierarchies } from './cgroup.ts';
 import { keeperOf } from './step.ts';
 
@@ -82,5 +83,5 @@ export async function enter(
 
 /** A terminal of the lab's own for a command: script(1) makes it there and passes bytes and sizes between the two. */
 export function onTerminal(argv: readonly string[]): string[] {
-  return ['script', '--quiet', '--return', '--command', argv.map(quote).join(' '), '/dev/null'];
+  return ['script', '--quiet', '--return', '--command', argv.map(quoted).join(' '), '/dev/null'];
 }
