@@ -6,7 +6,7 @@ import { compiledFilter, keepFilter } from '../engine/filter-cache.ts';
 import type { Applier, Plan } from '../host/apply.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
-import type { InUse } from '../image/store.ts';
+import type { InUse } from '../image/garbage.ts';
 import { lookupUser } from '../image/user.ts';
 import { appsDirectory, unitPath } from '../names.ts';
 import type { SystemdClient } from '../systemd/client.ts';
@@ -352,7 +352,8 @@ export class Apps {
   ): Promise<number> {
     const app = await this.running(name, signal);
     this.refuseNspawn(app, 'exec');
-    const { process } = app.bundle;
+    // The size is that of the terminal that the container was made on.
+    const { consoleSize: _size, ...process } = app.bundle.process;
     const other = change.user === undefined ? undefined : await this.#userIn(app, change.user);
     const spec: ProcessSpec = {
       ...process,

@@ -2,7 +2,8 @@ import { SpawnletError } from '../host/error.ts';
 import type { ImageStep } from '../image/executors.ts';
 import { formatReference, parseReference } from '../image/reference.ts';
 import type { Source } from '../image/source.ts';
-import type { Store, StoredImage } from '../image/store.ts';
+import type { Store } from '../image/store.ts';
+import type { StoredImage } from '../image/stored-image.ts';
 import type { RunRequest } from './request.ts';
 
 export interface ImageAccess {

@@ -3,8 +3,10 @@ import type { AppStep } from '../app/plan.ts';
 import type { Applier } from '../host/apply.ts';
 import type { Host } from '../host/host.ts';
 import type { ImageStep } from '../image/executors.ts';
+import type { Removed } from '../image/garbage.ts';
 import type { LayerProgress } from '../image/pull.ts';
-import type { Removed, Store, StoredImage } from '../image/store.ts';
+import type { Store } from '../image/store.ts';
+import type { StoredImage } from '../image/stored-image.ts';
 import type { LabStep } from '../lab/plan.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 

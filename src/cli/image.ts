@@ -1,6 +1,6 @@
 import type { ImageStep } from '../image/executors.ts';
 import { formatReference, parseReference } from '../image/reference.ts';
-import type { StoredImage } from '../image/store.ts';
+import type { StoredImage } from '../image/stored-image.ts';
 import { defineCommand, outputOption } from './command.ts';
 import type { Context } from './context.ts';
 import { ago, bytes, type Column, print, printList } from './output.ts';

@@ -1,10 +1,12 @@
 import type { Host } from '../host/host.ts';
 import type { Executors } from '../host/step.ts';
+import type { InUse, Removed } from './garbage.ts';
 import type { Platform } from './manifest.ts';
 import type { LayerProgress } from './pull.ts';
 import { formatReference, parseReference } from './reference.ts';
 import type { Source } from './source.ts';
-import type { InUse, Removed, Store, StoredImage } from './store.ts';
+import type { Store } from './store.ts';
+import type { StoredImage } from './stored-image.ts';
 
 /**
  * Changes to the image store. None can be undone, all can be done again, and none is half visible; what one that was

@@ -3,13 +3,15 @@ import { setFlagsFromString } from 'node:v8';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import type { Limits } from './layer/entry.ts';
+import { layerKeys } from './layer-keys.ts';
 import { keyOf, type Layer } from './layer-store.ts';
 import type { LayerView } from './lookup.ts';
 import type { Descriptor, Digest, Manifest, Platform } from './manifest.ts';
 import { hostPlatform } from './platform.ts';
 import { parseConfigOf, resolveManifest } from './resolve.ts';
 import type { Source } from './source.ts';
-import { layerKeys, type Store, type StoredImage } from './store.ts';
+import type { Store } from './store.ts';
+import type { StoredImage } from './stored-image.ts';
 
 /** What happens to one layer, for people to watch. Events of a layer come in order. */
 export interface LayerProgress {

@@ -1,63 +1,15 @@
 import { join } from 'node:path';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
-import { parseConfig, parseManifest } from './document.ts';
-import { keyOf, type Layer, type LayerKey, LayerStore } from './layer-store.ts';
+import { type InUse, type Removed, sweep } from './garbage.ts';
+import { ImageIndex, nameAnnotation, nameRow, type Row, rootAnnotation } from './image-index.ts';
+import { type LayerKey, LayerStore } from './layer-store.ts';
 import { type Lease, leasedKeys, takeLease } from './lease.ts';
 import type { LayerView } from './lookup.ts';
-import type { Digest, ImageConfig, Manifest, Platform } from './manifest.ts';
+import type { Digest, Platform } from './manifest.ts';
 import { isDigest } from './reference.ts';
 import type { Document } from './source.ts';
-
-/** An image that is whole in the store. */
-export interface StoredImage {
-  /** Canonical names, sorted; none if another image has taken its last one. */
-  readonly names: readonly string[];
-  /** Digest of its config: what docker and podman call the image ID. */
-  readonly id: Digest;
-  /** Digest of its manifest, which is of one platform. */
-  readonly manifest: Digest;
-  /** What its name stood for where it came from: the digest of the index, or of the manifest. */
-  readonly root: Digest;
-  readonly config: ImageConfig;
-  /** The config as it came, with what spawnlet does not act on. */
-  readonly configBytes: Buffer;
-  /** Lowest first, one for each of the manifest. */
-  readonly layers: readonly Layer[];
-  /** Bytes of the files of its layers; layers are shared with other images. */
-  readonly size: number;
-}
-
-/** What must stay, though no name of the store leads to it: what apps run from. */
-export interface InUse {
-  readonly manifests: ReadonlySet<string>;
-  readonly layers: ReadonlySet<LayerKey>;
-}
-
-export const nothingInUse: InUse = { manifests: new Set(), layers: new Set() };
-
-/** What {@link Store.remove} and {@link Store.prune} took away. */
-export interface Removed {
-  readonly names: readonly string[];
-  /** Manifests of images that are gone. */
-  readonly images: readonly Digest[];
-  readonly layers: number;
-  /** Bytes of the files of these layers. */
-  readonly bytes: number;
-}
-
-/** An image in the store's `index.json`: a descriptor of the OCI image layout. */
-interface Row {
-  readonly mediaType: string;
-  readonly digest: Digest;
-  readonly size: number;
-  readonly platform: Platform;
-  readonly annotations: { readonly [rootAnnotation]: Digest; readonly [nameAnnotation]?: string };
-}
-
-const nameAnnotation = 'org.opencontainers.image.ref.name';
-const rootAnnotation = 'spawnlet.io/root';
-const indexType = 'application/vnd.oci.image.index.v1+json';
+import { loadImage, type StoredImage } from './stored-image.ts';
 
 /** Whoever changes `index.json`, publishes a layer or takes one away holds this; none of it takes long. */
 const storeLock = 'image-store';
@@ -70,21 +22,23 @@ export class Store {
   readonly layers: LayerStore;
   readonly directory: string;
   readonly #host: Host;
+  readonly #index: ImageIndex;
 
   constructor(directory: string, host: Host) {
     this.directory = directory;
     this.#host = host;
     this.layers = new LayerStore(directory, host);
+    this.#index = new ImageIndex(directory, host.files);
   }
 
   /** All images, by name; images whose layers are not all there are left out. */
   async images(): Promise<StoredImage[]> {
-    const rows = await this.#rows();
+    const rows = await this.#index.rows();
     const manifests = new Map<Digest, Row[]>();
     for (const row of rows) manifests.set(row.digest, [...(manifests.get(row.digest) ?? []), row]);
     const images: StoredImage[] = [];
     for (const group of manifests.values()) {
-      const image = await this.#load(group);
+      const image = await loadImage(this.#index, this.layers, group);
       if (image) images.push(image);
     }
     return images.sort((a, b) => compare(a.names[0] ?? '~', b.names[0] ?? '~'));
@@ -95,9 +49,12 @@ export class Store {
    * its ID, three at least. Undefined if there is none; throws `ERR_IMAGE_AMBIGUOUS` if an ID's start is of several.
    */
   async find(what: string): Promise<StoredImage | undefined> {
-    const rows = await this.#rows();
-    const named = rows.filter(row => row.annotations[nameAnnotation] === what);
-    if (named[0]) return this.#load(rows.filter(row => row.digest === named[0]?.digest));
+    const rows = await this.#index.rows();
+    const named = rows.find(row => row.annotations[nameAnnotation] === what);
+    if (named) {
+      const all = rows.filter(row => row.digest === named.digest);
+      return loadImage(this.#index, this.layers, all);
+    }
     const wanted = isDigest(what) ? what : /^[0-9a-f]{3,64}$/.test(what) ? `sha256:${what}` : undefined;
     if (wanted === undefined) return undefined;
     const images = await this.images();
@@ -203,128 +160,26 @@ export class Store {
     platform: Platform,
     signal: AbortSignal,
   ): Promise<StoredImage> {
-    const { files } = this.#host;
     await this.exclusively(signal, async () => {
-      await files.makeDirectory(join(this.directory, 'blobs'), 0o700);
-      await files.makeDirectory(join(this.directory, 'blobs/sha256'), 0o700);
-      const blobs = [image.root, image.document, { digest: image.config, bytes: image.configBytes }];
-      for (const { digest, bytes } of blobs) await files.write(this.#blob(digest), bytes, 0o600);
+      await this.#index.writeBlobs([
+        image.root,
+        image.document,
+        { digest: image.config, bytes: image.configBytes },
+      ]);
       const { mediaType, digest, bytes } = image.document;
       const annotations = { [nameAnnotation]: name, [rootAnnotation]: image.root.digest };
       const row: Row = { mediaType, digest, size: bytes.length, platform, annotations };
-      await this.#write(nameRow(await this.#rows(), name, row));
+      await this.#index.write(nameRow(await this.#index.rows(), name, row));
     });
     return this.get(name);
   }
 
-  async #rows(): Promise<Row[]> {
-    const text = await this.#host.files.read(join(this.directory, 'index.json'));
-    return text === undefined ? [] : (JSON.parse(text) as { manifests: Row[] }).manifests;
-  }
-
-  async #write(rows: readonly Row[]): Promise<void> {
-    const index = { schemaVersion: 2, mediaType: indexType, manifests: rows };
-    await this.#host.files.write(
-      join(this.directory, 'oci-layout'),
-      `${JSON.stringify({ imageLayoutVersion: '1.0.0' })}\n`,
-      0o600,
-    );
-    await this.#host.files.write(
-      join(this.directory, 'index.json'),
-      `${JSON.stringify(index, null, 2)}\n`,
-      0o600,
-    );
-  }
-
-  /** Digests are parsed, so this stays inside of `blobs`. */
-  #blob(digest: Digest): string {
-    return join(this.directory, 'blobs/sha256', keyOf(digest));
-  }
-
-  async #read(
-    row: Row,
-  ): Promise<{ manifest: Manifest; config: ImageConfig; configBytes: Buffer } | undefined> {
-    const { readFile } = await import('node:fs/promises');
-    try {
-      const bytes = await readFile(this.#blob(row.digest));
-      const manifest = parseManifest({ mediaType: row.mediaType, digest: row.digest, bytes });
-      const configBytes = await readFile(this.#blob(manifest.config.digest));
-      return { manifest, config: parseConfig(configBytes), configBytes };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
-    }
-  }
-
-  /** `rows` are those of one manifest. */
-  async #load(rows: readonly Row[]): Promise<StoredImage | undefined> {
-    const [row] = rows;
-    const found = row && (await this.#read(row));
-    if (!row || !found) return undefined;
-    const layers: Layer[] = [];
-    for (const [index, diffId] of found.config.diffIds.entries()) {
-      const layer = (await this.layers.find(keyOf(diffId))) ?? (await this.#chained(found.config, index));
-      if (!layer) return undefined;
-      layers.push(layer);
-    }
-    return {
-      names: rows.flatMap(({ annotations }) => annotations[nameAnnotation] ?? []).sort(),
-      id: found.manifest.config.digest,
-      manifest: row.digest,
-      root: row.annotations[rootAnnotation],
-      config: found.config,
-      configBytes: found.configBytes,
-      layers,
-      size: layers.reduce((sum, layer) => sum + layer.size, 0),
-    };
-  }
-
-  /** A layer that has links into lower ones is there under its chainID; that takes hashing, so it is looked for last. */
-  async #chained(config: ImageConfig, index: number): Promise<Layer | undefined> {
-    const key = (await layerKeys(config.diffIds))[index]?.chain;
-    return key === undefined ? undefined : this.layers.find(key);
-  }
-
-  /** Mark and sweep: `choose` says which rows stay; all that these, leases and apps do not need goes. */
   async #sweep(inUse: InUse, signal: AbortSignal, choose: (rows: Row[]) => Promise<Row[]>): Promise<Removed> {
-    const { files } = this.#host;
-    const directories: string[] = [];
-    let bytes = 0;
-    let layers = 0;
-    const { before, after } = await this.exclusively(signal, async () => {
-      const before = await this.#rows();
-      const after = await choose(before);
-      if (after.length !== before.length) await this.#write(after);
-      const blobs = new Set<string>();
-      const keys = new Set<LayerKey>([...inUse.layers, ...(await leasedKeys(this.directory, this.#host))]);
-      for (const row of after) {
-        blobs.add(keyOf(row.digest)).add(keyOf(row.annotations[rootAnnotation]));
-        const image = await this.#read(row);
-        if (!image) continue;
-        blobs.add(keyOf(image.manifest.config.digest));
-        for (const { own, chain } of await layerKeys(image.config.diffIds)) keys.add(own).add(chain);
-      }
-      for (const key of await this.layers.keys()) {
-        if (keys.has(key)) continue;
-        layers++;
-        bytes += (await this.layers.find(key))?.size ?? 0;
-        const directory = await this.layers.withdraw(key);
-        if (directory) directories.push(directory);
-      }
-      directories.push(...(await this.layers.withdrawRemains()));
-      for (const name of await files.list(join(this.directory, 'blobs/sha256')))
-        if (!blobs.has(name)) await files.remove(join(this.directory, 'blobs/sha256', name));
-      return { before, after };
-    });
+    const { removed, directories } = await this.exclusively(signal, async () =>
+      sweep(this.#index, this.layers, inUse, await leasedKeys(this.directory, this.#host), choose),
+    );
     for (const directory of directories) await this.layers.discard(directory);
-    const gone = before.filter(row => !after.includes(row));
-    const kept = new Set(after.map(row => row.digest));
-    return {
-      names: gone.flatMap(row => row.annotations[nameAnnotation] ?? []),
-      images: [...new Set(gone.map(row => row.digest))].filter(digest => !kept.has(digest)),
-      layers,
-      bytes,
-    };
+    return removed;
   }
 }
 
@@ -336,35 +191,6 @@ export async function openStore(directory: string, host: Host): Promise<Store> {
     throw new SpawnletError('ERR_STORE', `${directory} is no directory`, { hint: 'move it away' });
   else if (entry.mode !== 0o700) await host.files.setMode(directory, 0o700);
   return new Store(directory, host);
-}
-
-/** For each layer its diffID and its chainID (OCI image specification, config, "Layer ChainID"), as keys. */
-export async function layerKeys(diffIds: readonly Digest[]): Promise<{ own: LayerKey; chain: LayerKey }[]> {
-  const { createHash } = await import('node:crypto');
-  let chain: string | undefined;
-  return diffIds.map(diffId => {
-    chain =
-      chain === undefined
-        ? diffId
-        : `sha256:${createHash('sha256').update(`${chain} ${diffId}`).digest('hex')}`;
-    return { own: keyOf(diffId), chain: keyOf(chain as Digest) };
-  });
-}
-
-/** An image that loses its last name stays without one until it is pruned, as in docker and podman. */
-function nameRow(rows: readonly Row[], name: string, row: Row): Row[] {
-  const others = rows.filter(other => other.annotations[nameAnnotation] !== name);
-  const lost = rows.filter(
-    other => other.annotations[nameAnnotation] === name && other.digest !== row.digest,
-  );
-  const dangling = lost
-    .filter(({ digest }) => !others.some(other => other.digest === digest))
-    .map(other => ({ ...other, annotations: { [rootAnnotation]: other.annotations[rootAnnotation] } }));
-  // A manifest that has a name again needs no row without one.
-  const kept = others.filter(
-    other => other.digest !== row.digest || other.annotations[nameAnnotation] !== undefined,
-  );
-  return [...kept, ...dangling, row];
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
