@@ -1,16 +1,15 @@
 import { SpawnletError } from '../host/error.ts';
-import { abortable } from './abortable.ts';
-import { type Address, ConnectionLost, privateAddress, systemBusAddress } from './connection.ts';
-import { type Job, type JobType, unitFailed } from './job.ts';
+import { type Address, privateAddress, systemBusAddress } from './connection.ts';
+import type { Job, JobType } from './job.ts';
 import {
   changesOf,
   getAll,
-  idOf,
   managerCall,
-  refusal,
+  rowsOf,
   service,
   type TransientProperty,
   type UnitFileChange,
+  type UnitRow,
   variants,
 } from './manager.ts';
 import {
@@ -21,25 +20,14 @@ import {
   unitPath,
   unitProperties,
 } from './properties.ts';
+import { enqueue, finished, type JobMode, queue } from './queue.ts';
 import { References } from './references.ts';
 import { Session } from './session.ts';
+import { isLoaded, runUnit, waitUntil } from './unit-run.ts';
 import type { UnitWatch } from './watch.ts';
-import type { Outgoing, Value } from './wire.ts';
 
 /** A reload or re-execution reads every unit file: milliseconds. */
 const reloadDeadline = 120_000;
-
-/** How a job treats jobs that are queued already; `systemctl(1)`, `--job-mode=`. */
-export type JobMode = 'replace' | 'fail' | 'isolate' | 'ignore-dependencies' | 'ignore-requirements';
-
-/** One row of {@link SystemdClient.listUnits}. */
-export interface UnitRow {
-  readonly name: string;
-  readonly description: string;
-  readonly loadState: string;
-  readonly activeState: string;
-  readonly subState: string;
-}
 
 export interface ConnectOptions {
   readonly signal: AbortSignal;
@@ -81,67 +69,28 @@ export class SystemdClient implements AsyncDisposable {
 
   /**
    * Queues a job and gives its handle; `done` never has to be awaited. `queued` runs as systemd's answer is read, before
-   * any signal that came after it. If the connection is lost before systemd answers
-   * and no such job is there afterwards, it is not known whether it ran: `ERR_SYSTEMD_LOST`.
+   * any signal that came after it. If the connection is lost before systemd answers and no such job is there
+   * afterwards, it is not known whether it ran: `ERR_SYSTEMD_LOST`.
    */
-  async enqueue(
+  enqueue(
     type: JobType,
     name: string,
     mode: JobMode,
     signal: AbortSignal,
-    queued: () => void = () => {},
+    queued?: () => void,
   ): Promise<Job> {
-    const method = { start: 'StartUnit', stop: 'StopUnit', restart: 'RestartUnit', reload: 'ReloadUnit' }[
-      type
-    ];
-    const call = managerCall(method, 'ss', [name, mode]);
-    return this.#queued(type, name, call, signal, queued);
-  }
-
-  async #queued(
-    type: JobType,
-    name: string,
-    call: Outgoing,
-    signal: AbortSignal,
-    queued: () => void = () => {},
-  ): Promise<Job> {
-    const take = (body: Value[]) => {
-      queued();
-      return this.#session.jobs.add(idOf(body[0]), type, name);
-    };
-    try {
-      return await this.#session.call(call, signal, take);
-    } catch (error) {
-      if (!(error instanceof ConnectionLost)) throw refusal(error, name);
-      const id = (await this.unitProperties(name, signal)).Job;
-      if (id !== 0) return this.#session.jobs.add(id, type, name);
-      throw new SpawnletError('ERR_SYSTEMD_LOST', `systemd went away while it was asked to ${type} ${name}`, {
-        hint: `systemctl status ${name}`,
-        cause: error,
-      });
-    }
-  }
-
-  async #done(job: Job, signal: AbortSignal): Promise<void> {
-    const result = await abortable(job.done, signal);
-    if (result === 'done' || result === 'skipped') return;
-    throw unitFailed(job, result, await this.unitProperties(job.unit, signal));
+    return enqueue(this.#session, type, name, mode, signal, queued);
   }
 
   /** Starts a unit and waits for the job; throws `ERR_UNIT_FAILED` with systemd's result. Needs no reload for a new file. */
-  async startUnit(
-    name: string,
-    mode: JobMode,
-    signal: AbortSignal,
-    queued: () => void = () => {},
-  ): Promise<void> {
-    await this.#done(await this.enqueue('start', name, mode, signal, queued), signal);
+  async startUnit(name: string, mode: JobMode, signal: AbortSignal, queued?: () => void): Promise<void> {
+    await finished(this.#session, await this.enqueue('start', name, mode, signal, queued), signal);
   }
 
   /** Stops a unit and waits until it is down. A unit that is not loaded is down. */
   async stopUnit(name: string, mode: JobMode, signal: AbortSignal): Promise<void> {
     try {
-      await this.#done(await this.enqueue('stop', name, mode, signal), signal);
+      await finished(this.#session, await this.enqueue('stop', name, mode, signal), signal);
     } catch (error) {
       if (!(error instanceof SpawnletError && error.code === 'ERR_NO_SUCH_UNIT')) throw error;
     }
@@ -149,7 +98,7 @@ export class SystemdClient implements AsyncDisposable {
 
   /** Stops a unit that runs, starts it in any case, and waits. */
   async restartUnit(name: string, mode: JobMode, signal: AbortSignal): Promise<void> {
-    await this.#done(await this.enqueue('restart', name, mode, signal), signal);
+    await finished(this.#session, await this.enqueue('restart', name, mode, signal), signal);
   }
 
   /** Makes and starts a unit that has no file, and waits for the job. */
@@ -165,7 +114,7 @@ export class SystemdClient implements AsyncDisposable {
       variants(properties),
       [],
     ]);
-    await this.#done(await this.#queued('start', name, call, signal), signal);
+    await finished(this.#session, await queue(this.#session, 'start', name, call, signal), signal);
   }
 
   // Units
@@ -177,13 +126,13 @@ export class SystemdClient implements AsyncDisposable {
     number: number,
     signal: AbortSignal,
   ): Promise<void> {
-    await this.#manager(name, managerCall('KillUnit', 'ssi', [name, who, number]), signal);
+    await this.#session.change(name, managerCall('KillUnit', 'ssi', [name, who, number]), signal);
   }
 
   /** Forgets that a unit failed. One that is not loaded has not failed. */
   async resetFailedUnit(name: string, signal: AbortSignal): Promise<void> {
     try {
-      await this.#manager(name, managerCall('ResetFailedUnit', 's', [name]), signal);
+      await this.#session.change(name, managerCall('ResetFailedUnit', 's', [name]), signal);
     } catch (error) {
       if (!(error instanceof SpawnletError && error.code === 'ERR_NO_SUCH_UNIT')) throw error;
     }
@@ -197,36 +146,18 @@ export class SystemdClient implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<void> {
     const body = [name, lifetime === 'runtime', variants(properties)];
-    await this.#manager(name, managerCall('SetUnitProperties', 'sba(sv)', body), signal);
+    await this.#session.change(name, managerCall('SetUnitProperties', 'sba(sv)', body), signal);
   }
 
   /** True if systemd has the unit in memory. Other than a look at its properties this does not search the disk for it. */
-  async isLoaded(name: string, signal: AbortSignal): Promise<boolean> {
-    try {
-      await this.#session.read(managerCall('GetUnit', 's', [name]), signal);
-      return true;
-    } catch (cause) {
-      const error = refusal(cause, name);
-      if (error instanceof SpawnletError && error.code === 'ERR_NO_SUCH_UNIT') return false;
-      throw error;
-    }
+  isLoaded(name: string, signal: AbortSignal): Promise<boolean> {
+    return isLoaded(this.#session, name, signal);
   }
 
   /** Loaded units whose names match one of the glob patterns; all if there is none. */
   async listUnits(patterns: readonly string[], signal: AbortSignal): Promise<UnitRow[]> {
-    const [rows] = await this.#session.read(
-      managerCall('ListUnitsByPatterns', 'asas', [[], patterns]),
-      signal,
-    );
-    return (rows as string[][]).map(
-      ([name = '', description = '', loadState = '', activeState = '', subState = '']) => ({
-        name,
-        description,
-        loadState,
-        activeState,
-        subState,
-      }),
-    );
+    const call = managerCall('ListUnitsByPatterns', 'asas', [[], patterns]);
+    return rowsOf((await this.#session.read(call, signal))[0]);
   }
 
   /** What systemd knows of a unit now. One that has no file has `LoadState` `not-found`. */
@@ -263,7 +194,7 @@ export class SystemdClient implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<UnitFileChange[]> {
     const call = managerCall('EnableUnitFiles', 'asbb', [names, lifetime === 'runtime', true]);
-    return changesOf((await this.#manager(names.join(' '), call, signal))[1]);
+    return changesOf((await this.#session.change(names.join(' '), call, signal))[1]);
   }
 
   async disableUnitFiles(
@@ -272,7 +203,7 @@ export class SystemdClient implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<UnitFileChange[]> {
     const call = managerCall('DisableUnitFiles', 'asb', [names, lifetime === 'runtime']);
-    return changesOf((await this.#manager(names.join(' '), call, signal))[0]);
+    return changesOf((await this.#session.change(names.join(' '), call, signal))[0]);
   }
 
   // Signals
@@ -289,50 +220,20 @@ export class SystemdClient implements AsyncDisposable {
    * Waits until the unit is as `predicate` wants it, and gives it as it was then. A unit that systemd forgets counts as
    * `inactive` with what is known of its last run.
    */
-  async waitUntil(
+  waitUntil(
     name: string,
     predicate: (properties: UnitProperties) => boolean,
     signal: AbortSignal,
   ): Promise<UnitProperties> {
-    await using watch = this.watchUnit(name, signal);
-    // Signals that came before the reply are older than it; those are taken off the queue by the reply's arrival.
-    let state = await this.#fresh(name, watch, signal);
-    if (predicate(state)) return state;
-    for await (const change of watch) {
-      if (change.kind === 'changed') state = { ...state, ...change.changed };
-      // systemd drops every unit as it reloads or re-executes, and loads them again.
-      else if (await this.isLoaded(name, signal)) state = await this.#fresh(name, watch, signal);
-      else state = { ...state, ActiveState: 'inactive', SubState: 'dead', MainPID: 0, Job: 0 };
-      if (predicate(state)) return state;
-    }
-    throw new ConnectionLost(`the watch of ${name} ended`);
-  }
-
-  async #fresh(name: string, watch: UnitWatch, signal: AbortSignal): Promise<UnitProperties> {
-    return this.#session.read(getAll(unitPath(name), ''), signal, body => {
-      watch.clear();
-      return unitProperties(body[0] as PropertyMap);
-    });
+    return waitUntil(this.#session, name, predicate, signal);
   }
 
   /**
    * Starts a unit and waits until its run has ended; gives it as it was at the end, also when systemd forgets it at
    * once. Throws `ERR_UNIT_FAILED` if it could not be started; a program that fails later is told by `Result`.
    */
-  async runUnit(name: string, mode: JobMode, signal: AbortSignal): Promise<UnitProperties> {
-    await using watch = this.watchUnit(name, signal);
-    const job = await this.enqueue('start', name, mode, signal, () => watch.clear());
-    let state: UnitProperties = unitProperties(new Map());
-    // Until the job has ended, every change names it in `Job`.
-    for await (const change of watch) {
-      if (change.kind === 'changed') state = { ...state, ...change.changed };
-      else if (await this.isLoaded(name, signal)) state = await this.#fresh(name, watch, signal);
-      else break;
-      if (state.Job === 0 && (state.ActiveState === 'inactive' || state.ActiveState === 'failed')) break;
-    }
-    const result = await abortable(job.done, signal);
-    if (result === 'done' || result === 'skipped' || state.ExecMainStartTimestamp > 0) return state;
-    throw unitFailed(job, result, state);
+  runUnit(name: string, mode: JobMode, signal: AbortSignal): Promise<UnitProperties> {
+    return runUnit(this.#session, name, mode, signal);
   }
 
   // References
@@ -345,19 +246,5 @@ export class SystemdClient implements AsyncDisposable {
 
   async unref(name: string, signal: AbortSignal): Promise<void> {
     await this.#references?.unref(name, signal);
-  }
-
-  // Calls
-
-  async #manager(subject: string, call: Outgoing, signal: AbortSignal): Promise<Value[]> {
-    try {
-      return await this.#session.call(call, signal, body => body);
-    } catch (error) {
-      if (!(error instanceof ConnectionLost)) throw refusal(error, subject);
-      throw new SpawnletError('ERR_SYSTEMD_LOST', `systemd went away during ${call.member} of ${subject}`, {
-        hint: `systemctl status ${subject}`,
-        cause: error,
-      });
-    }
   }
 }

@@ -23,6 +23,15 @@ export interface UnitFileChange {
   readonly target: string;
 }
 
+/** One row of what `ListUnits` gives. */
+export interface UnitRow {
+  readonly name: string;
+  readonly description: string;
+  readonly loadState: string;
+  readonly activeState: string;
+  readonly subState: string;
+}
+
 /** A call of the manager object. */
 export function managerCall(member: string, signature = '', body: readonly Value[] = []): Outgoing {
   return {
@@ -59,6 +68,18 @@ export function idOf(path: Value | undefined): number {
 
 export function changesOf(rows: Value | undefined): UnitFileChange[] {
   return (rows as string[][]).map(([change = '', path = '', target = '']) => ({ change, path, target }));
+}
+
+export function rowsOf(rows: Value | undefined): UnitRow[] {
+  return (rows as string[][]).map(
+    ([name = '', description = '', loadState = '', activeState = '', subState = '']) => ({
+      name,
+      description,
+      loadState,
+      activeState,
+      subState,
+    }),
+  );
 }
 
 /** For calls about what may be gone already. */

@@ -1,3 +1,4 @@
+import { SpawnletError } from '../host/error.ts';
 import { abortable } from './abortable.ts';
 import { type Address, BusError, type Connection, ConnectionLost } from './connection.ts';
 import { type JobResult, JobTable } from './job.ts';
@@ -71,6 +72,19 @@ export class Session implements AsyncDisposable {
       } catch (error) {
         if (again === 0 || !(error instanceof ConnectionLost)) throw refusal(error, call.path);
       }
+    }
+  }
+
+  /** A call that changes something, once. Its error is what people read of `subject`. */
+  async change(subject: string, call: Outgoing, signal: AbortSignal): Promise<Value[]> {
+    try {
+      return await this.call(call, signal, body => body);
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) throw refusal(error, subject);
+      throw new SpawnletError('ERR_SYSTEMD_LOST', `systemd went away during ${call.member} of ${subject}`, {
+        hint: `systemctl status ${subject}`,
+        cause: error,
+      });
     }
   }
 
