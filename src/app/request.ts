@@ -1,3 +1,4 @@
+import type { TerminalSize } from '../engine/container.ts';
 import type { RestartPolicy } from '../engine/unit.ts';
 import { SpawnletError } from '../host/error.ts';
 
@@ -36,6 +37,8 @@ export interface RunRequest {
   readonly stopTimeout: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly terminal: boolean;
+  /** Of the terminal that the command was given on, where the container has one. */
+  readonly terminalSize?: TerminalSize;
   readonly stdin: boolean;
   readonly removeAfterwards: boolean;
   readonly pull: 'always' | 'missing' | 'never';
@@ -43,6 +46,8 @@ export interface RunRequest {
   readonly register: boolean;
   /** False for a registry without TLS. */
   readonly tlsVerify: boolean;
+  /** Whole path of the file with credentials for the registry; undefined for the usual places. */
+  readonly authFile?: string;
 }
 
 export type VolumeFlag =

@@ -153,6 +153,7 @@ export function containerOf(request: RunRequest, image: ImageFacts, host: HostFa
     user: processUser(image.user),
     hostname: request.hostname ?? (request.network === 'none' ? request.name : ''),
     terminal: request.terminal,
+    ...(request.terminalSize && { terminalSize: request.terminalSize }),
     stdin: request.stdin,
     layers: image.layers,
     readOnly: request.readOnly,

@@ -12,7 +12,7 @@ import type { UnitWatch } from '../systemd/watch.ts';
 import { defineCommand, type Input, type Options } from './command.ts';
 import type { Context } from './context.ts';
 import { showProgress } from './progress.ts';
-import { follow, followPipes, streamsOf } from './terminal.ts';
+import { follow, followPipes, streamsOf, terminalSize } from './terminal.ts';
 
 const options = {
   name: { type: 'string', value: 'NAME', help: 'name of the container and of its unit' },
@@ -189,6 +189,7 @@ async function requestOf(
       given['stop-timeout'] === undefined ? 10 : flags.parseCount('stop-timeout', given['stop-timeout'], 0),
     labels: Object.fromEntries(given.label.map(flags.parseLabel)),
     terminal: given.tty,
+    ...optional('terminalSize', given.tty ? terminalSize() : undefined),
     stdin: given.interactive,
     removeAfterwards: given.rm,
     pull: given.pull === 'always' || given.pull === 'never' ? given.pull : 'missing',

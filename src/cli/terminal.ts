@@ -2,6 +2,7 @@ import type { Apps } from '../app/app.ts';
 import type { RunRequest } from '../app/request.ts';
 import type { Session } from '../app/session.ts';
 import { type Attachment, parseDetachKeys, type Streams } from '../engine/attach.ts';
+import type { TerminalSize } from '../engine/container.ts';
 import { parseSignal } from '../engine/signal.ts';
 import type { UnitWatch } from '../systemd/watch.ts';
 import type { Context } from './context.ts';
@@ -17,6 +18,12 @@ export function streamsOf(
     error: process.stderr,
     detachKeys: parseDetachKeys(request.terminal ? (keys ?? 'ctrl-p,ctrl-q') : ''),
   };
+}
+
+/** Of the caller's terminal; undefined where it has none, or none of a size. */
+export function terminalSize(): TerminalSize | undefined {
+  const { isTTY, rows, columns } = process.stdout;
+  return isTTY && rows > 0 && columns > 0 ? { rows, columns } : undefined;
 }
 
 /** Makes the caller's terminal raw while it is a container's, and passes its size on. */

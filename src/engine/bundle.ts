@@ -79,6 +79,9 @@ const bundleDevices = (spec: ContainerSpec) =>
 export function processOf(spec: ContainerSpec, args: readonly string[] = spec.args) {
   return {
     terminal: spec.terminal,
+    ...(spec.terminalSize && {
+      consoleSize: { height: spec.terminalSize.rows, width: spec.terminalSize.columns },
+    }),
     user: spec.user,
     args,
     env: spec.env,

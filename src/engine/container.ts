@@ -14,6 +14,8 @@ export interface ContainerSpec {
   /** Empty for the host's own. */
   readonly hostname: string;
   readonly terminal: boolean;
+  /** What the terminal begins with; the program may ask for it before anybody has attached. */
+  readonly terminalSize?: TerminalSize;
   /** Whether standard input is kept open for who attaches. */
   readonly stdin: boolean;
   /** Names of directories below {@link layersDirectory}, lowest first. */
@@ -37,6 +39,12 @@ export interface ContainerSpec {
   readonly stopSignal: number;
   /** Seconds until SIGKILL. */
   readonly stopTimeout: number;
+}
+
+/** In characters. */
+export interface TerminalSize {
+  readonly rows: number;
+  readonly columns: number;
 }
 
 export type Mount =

@@ -147,6 +147,16 @@ describe('a terminal', { concurrency: 2 }, () => {
     assert.equal(await end, 9);
   });
 
+  test('has the caller’s size before anybody has attached, and at a later start', async () => {
+    const child = onTerminal('run', '-d', '-t', '--name=sized', image, 'stty', 'size');
+    assert.equal(await ended(child), 0);
+    await done(['wait', 'sized']);
+    await done(['start', 'sized']);
+    await done(['wait', 'sized']);
+    assert.equal(await done(['logs', 'sized']), '33 77\r\n33 77\r\n');
+    await done(['rm', 'sized']);
+  });
+
   test('is left by its detach keys, and can be come back to', async () => {
     const program = 'echo ready; while read -r line; do echo "heard $line"; done';
     const child = onTerminal('run', '-it', '--name=left', image, 'sh', '-c', program);
