@@ -3,8 +3,10 @@ import type { Readable } from 'node:stream';
 import { type Children, ended } from '../../host/child.ts';
 import { SpawnletError } from '../../host/error.ts';
 import { type LayerView, resolveInLayers } from '../lookup.ts';
+import type { LowerLink } from './contents.ts';
 import { type Limits, refuse } from './entry.ts';
-import { type LowerLink, type Piece, Sanitiser } from './sanitiser.ts';
+import type { Piece } from './output.ts';
+import { Sanitiser } from './sanitiser.ts';
 
 /**
  * What hard links into lower layers need: the target, and directories that lead to it, copied up with all of their

@@ -9,7 +9,8 @@ import type { Descriptor, Digest } from '../manifest.ts';
 import { type Limits, refuse } from './entry.ts';
 import { Extractor } from './extractor.ts';
 import { copyUp } from './lower.ts';
-import { type Piece, Sanitiser } from './sanitiser.ts';
+import type { Piece } from './output.ts';
+import { Sanitiser } from './sanitiser.ts';
 import { splitFrames } from './zstd-frames.ts';
 
 export interface UnpackRequest {
