@@ -5,7 +5,14 @@ import { runDirectoryOf } from '../engine/script.ts';
 import { containerUnit } from '../engine/unit.ts';
 import type { Plan } from '../host/apply.ts';
 import type { HostStep } from '../host/step.ts';
-import { appsDirectory, logNamespace, persistentUnits, stateDirectory, transientUnits } from '../names.ts';
+import {
+  appsDirectory,
+  logNamespace,
+  persistentUnits,
+  stateDirectory,
+  transientUnits,
+  unitPath,
+} from '../names.ts';
 import type { SystemdStep } from '../systemd/executors.ts';
 import type { RunRequest } from './request.ts';
 import { directoryOf, type ImageFacts } from './spec.ts';
@@ -14,8 +21,11 @@ export type AppStep = HostStep | SystemdStep;
 
 export const unitOf = (name: string): string => `${name}.service`;
 
-/** Where the user's changes to a container's unit lie. */
-export const dropInsOf = (name: string): string => `${persistentUnits}/${unitOf(name)}.d`;
+/** Where the user's changes to a container's unit lie: those of `systemctl set-property`, then those of `systemctl edit`. */
+export const dropInsOf = (name: string): readonly string[] =>
+  unitPath
+    .filter(path => path.endsWith('/system.control') || path === persistentUnits || path === transientUnits)
+    .map(path => `${path}/${unitOf(name)}.d`);
 
 export const unitPathOf = (name: string, removeAfterwards: boolean): string =>
   `${removeAfterwards ? transientUnits : persistentUnits}/${unitOf(name)}`;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import { test } from 'node:test';
-import { describeState, exitCodeOf, parseRecord, type RunRecord, startFailure, stateOf } from './status.ts';
+import { exitCodeOf, parseRecord, type RunRecord, startFailure, stateOf } from './status.ts';
 
 const record: RunRecord = {
   version: 1,
@@ -27,7 +27,7 @@ test('an exit code is the program’s, or 128 and the signal', () => {
 
 test('a state is the unit’s, and the record’s when it is down', () => {
   const of = (ActiveState: string, last?: RunRecord) =>
-    stateOf({ ActiveState, ActiveEnterTimestamp: 5_000 }, last, constants.signals);
+    stateOf({ ActiveState, SubState: '', ActiveEnterTimestamp: 5_000 }, last, constants.signals);
   assert.deepEqual(of('active', record), { kind: 'running', since: 5 });
   assert.deepEqual(of('inactive'), { kind: 'created' });
   assert.deepEqual(of('failed', { ...record, status: '3' }), {
@@ -36,12 +36,18 @@ test('a state is the unit’s, and the record’s when it is down', () => {
     oomKilled: false,
     ended: 7000,
   });
-  assert.equal(
-    describeState(of('failed', { ...record, status: '137', oom: true })),
-    'exited (137, out of memory)',
-  );
-  assert.equal(describeState(of('failed', { ...record, status: '143' })), 'exited (143, SIGTERM)');
-  assert.equal(describeState(of('deactivating')), 'stopping');
+});
+
+test('a unit that systemd is about to start again is restarting', () => {
+  const of = (SubState: string, last?: RunRecord) =>
+    stateOf({ ActiveState: 'activating', SubState, ActiveEnterTimestamp: 0 }, last, constants.signals);
+  assert.deepEqual(of('auto-restart', { ...record, status: '3' }), {
+    kind: 'restarting',
+    exitCode: 3,
+    oomKilled: false,
+    ended: 7000,
+  });
+  assert.deepEqual(of('start', record), { kind: 'starting' });
 });
 
 test('why a container was not made decides the exit code', () => {

@@ -1,4 +1,3 @@
-import { signalName } from '../engine/signal.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
 
 /** The record that a unit writes as it ends: the last run. */
@@ -32,7 +31,8 @@ export type AppState =
   | { readonly kind: 'running'; readonly since: number }
   | { readonly kind: 'stopping' }
   | {
-      readonly kind: 'exited';
+      /** `restarting`: it has ended, and systemd is about to start it again. */
+      readonly kind: 'exited' | 'restarting';
       readonly exitCode: number;
       readonly oomKilled: boolean;
       readonly ended: number;
@@ -54,7 +54,7 @@ const millisecond = 1000;
 
 /** What a container is doing, from its unit and the record of its last run. */
 export function stateOf(
-  unit: Pick<UnitProperties, 'ActiveState' | 'ActiveEnterTimestamp'>,
+  unit: Pick<UnitProperties, 'ActiveState' | 'SubState' | 'ActiveEnterTimestamp'>,
   record: RunRecord | undefined,
   numbers: Readonly<Record<string, number>>,
 ): AppState {
@@ -63,27 +63,28 @@ export function stateOf(
     case 'reloading':
       return { kind: 'running', since: Math.floor(unit.ActiveEnterTimestamp / millisecond) };
     case 'activating':
-      return { kind: 'starting' };
+      return unit.SubState.startsWith('auto-restart')
+        ? restarting(lastRun(record, numbers))
+        : { kind: 'starting' };
     case 'deactivating':
       return { kind: 'stopping' };
     default:
-      if (!record) return { kind: 'created' };
-      return {
-        kind: 'exited',
-        exitCode: exitCodeOf(record, numbers),
-        oomKilled: record.oom,
-        ended: record.ended * 1000,
-      };
+      return lastRun(record, numbers);
   }
 }
 
-/** `Exited (137, out of memory)`. */
-export function describeState(state: AppState): string {
-  if (state.kind !== 'exited') return state.kind;
-  if (state.oomKilled) return `exited (${state.exitCode}, out of memory)`;
-  const signal = state.exitCode > 128 && state.exitCode <= 192 ? `, ${signalName(state.exitCode - 128)}` : '';
-  return `exited (${state.exitCode}${signal})`;
+function lastRun(record: RunRecord | undefined, numbers: Readonly<Record<string, number>>): AppState {
+  if (!record) return { kind: 'created' };
+  return {
+    kind: 'exited',
+    exitCode: exitCodeOf(record, numbers),
+    oomKilled: record.oom,
+    ended: record.ended * 1000,
+  };
 }
+
+const restarting = (last: AppState): AppState =>
+  last.kind === 'exited' ? { ...last, kind: 'restarting' } : { kind: 'starting' };
 
 /** Why crun could not make a container, from its log, as podman's exit codes have it. */
 export function startFailure(text: string): { readonly message: string; readonly exitCode: 125 | 126 | 127 } {

@@ -1,4 +1,5 @@
 import { defineCommand } from './command.ts';
+import { containers } from './containers.ts';
 import { join, streamsOf } from './terminal.ts';
 
 export const attach = defineCommand({
@@ -17,7 +18,7 @@ export const attach = defineCommand({
   },
   examples: [['spawnlet attach web', 'see what it writes from now on']],
   async run({ options, arguments: [name = ''] }, context) {
-    const apps = await context.apps();
+    const apps = await containers(context);
     const app = await apps.running(name, context.signal);
     apps.refuseNspawn(app, 'attach');
     using session = apps.session(name);

@@ -68,6 +68,16 @@ export const outputOption = {
   },
 } as const satisfies Options;
 
+/** The flag of commands that show documents. */
+export const documentOption = {
+  output: { ...outputOption.output, choices: ['json', 'yaml'], help: 'json (default) or yaml' },
+} as const satisfies Options;
+
+/** The flag of commands that change the host. */
+export const dryRunOption = {
+  'dry-run': { type: 'boolean', help: 'print what would be done, change nothing' },
+} as const satisfies Options;
+
 function usageError(command: Command, message: string): SpawnletError {
   return new SpawnletError('ERR_USAGE', message, { hint: `spawnlet ${command.name} --help` });
 }

@@ -1,5 +1,6 @@
 import * as flags from '../app/request.ts';
 import { defineCommand } from './command.ts';
+import { containers } from './containers.ts';
 
 export const exec = defineCommand({
   name: 'exec',
@@ -25,7 +26,7 @@ export const exec = defineCommand({
     ['spawnlet exec -it web sh', 'a shell on a terminal'],
   ],
   async run({ options, arguments: [name = '', ...args] }, context) {
-    const apps = await context.apps();
+    const apps = await containers(context);
     return apps.exec(
       name,
       {

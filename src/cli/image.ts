@@ -1,9 +1,9 @@
 import type { ImageStep } from '../image/executors.ts';
 import { formatReference, parseReference } from '../image/reference.ts';
 import type { StoredImage } from '../image/stored-image.ts';
-import { defineCommand, outputOption } from './command.ts';
+import { defineCommand, documentOption, dryRunOption, outputOption } from './command.ts';
 import type { Context } from './context.ts';
-import { ago, bytes, type Column, print, printList } from './output.ts';
+import { ago, bytes, type List, print, printList } from './output.ts';
 import { showProgress } from './progress.ts';
 
 /** A row as `-o json` gives it. */
@@ -22,23 +22,28 @@ function rowOf(image: StoredImage) {
 
 type Row = ReturnType<typeof rowOf>;
 
-const columns: readonly Column<Row & { name: string }>[] = [
-  ['NAME', row => row.name],
-  ['ID', row => row.id.slice('sha256:'.length, 'sha256:'.length + 12)],
-  ['CREATED', row => (row.created === '' ? '' : ago(Date.parse(row.created), Date.now()))],
-  ['SIZE', row => bytes(row.size)],
-];
+/** An ID as podman prints it. */
+const hexOf = (id: string) => id.slice('sha256:'.length);
 
-/** A name in the store for what the user wrote: names are canonical there, IDs stay as they are. */
-async function stored(context: Context, text: string): Promise<StoredImage> {
+const list = (now: number): List<Row> => ({
+  lines: row => (row.names.length > 0 ? row.names : ['<none>']).map(name => ({ ...row, names: [name] })),
+  columns: [
+    ['NAME', row => row.names.join(' ')],
+    ['ID', row => hexOf(row.id).slice(0, 12)],
+    ['CREATED', row => (row.created === '' ? '' : ago(Date.parse(row.created), now))],
+    ['SIZE', row => bytes(row.size)],
+  ],
+  key: row => hexOf(row.id),
+});
+
+/** An image that is there, and what the store calls it: names are canonical there, IDs stay as they are. */
+async function stored(context: Context, text: string): Promise<{ name: string; image: StoredImage }> {
   const store = await context.store();
   const byId = /^(sha256:)?[0-9a-f]{3,64}$/.test(text) ? await store.find(text) : undefined;
-  return byId ?? (await store.get(canonical(text)));
-}
-
-function canonical(text: string): string {
+  if (byId) return { name: text, image: byId };
   const reference = parseReference(text);
-  return reference.transport === 'docker' ? formatReference(reference) : text;
+  const name = reference.transport === 'docker' ? formatReference(reference) : text;
+  return { name, image: await store.get(name) };
 }
 
 async function apply(context: Context, title: string, step: ImageStep, dryRun: boolean): Promise<void> {
@@ -47,8 +52,6 @@ async function apply(context: Context, title: string, step: ImageStep, dryRun: b
   if (dryRun) process.stdout.write(await applier.dryRun(plan));
   else await applier.apply(plan, context.signal);
 }
-
-const dryRun = { type: 'boolean', help: 'print what would be done' } as const;
 
 export const pull = defineCommand({
   name: 'image pull',
@@ -60,7 +63,7 @@ export const pull = defineCommand({
     platform: { type: 'string', value: 'OS/ARCH[/VARIANT]', help: "another platform than this machine's" },
     quiet: { type: 'boolean', short: 'q', help: 'print the ID alone' },
     'tls-verify': { type: 'boolean', initially: true, help: '--tls-verify=false for a registry without TLS' },
-    'dry-run': dryRun,
+    ...dryRunOption,
   },
   refused: {
     creds: 'podman login, or write an auth.json: REGISTRY_AUTH_FILE',
@@ -86,9 +89,8 @@ export const pull = defineCommand({
         ...(options.platform && { platform }),
       } as const;
       context.listeners.pulled = image => {
-        process.stdout.write(
-          `${options.quiet ? image.id.slice('sha256:'.length) : (image.names.at(0) ?? image.id)}\n`,
-        );
+        if (!options.quiet) process.stderr.write(`Digest: ${image.root}\n`);
+        process.stdout.write(`${hexOf(image.id)}\n`);
       };
       await apply(context, `pull ${reference}`, step, options['dry-run']);
     }
@@ -107,14 +109,7 @@ export const ls = defineCommand({
   examples: [['spawnlet image ls', 'what is in the store']],
   async run({ options }, context) {
     const rows = (await (await context.store()).images()).map(rowOf);
-    if (options.quiet) process.stdout.write(rows.map(row => `${row.id.slice('sha256:'.length)}\n`).join(''));
-    else if (options.output === undefined || options.output === 'table') {
-      await printList(
-        rows.flatMap(row => (row.names.length > 0 ? row.names : ['<none>']).map(name => ({ ...row, name }))),
-        columns,
-        'table',
-      );
-    } else await print(rows, options.output);
+    await printList(rows, list(context.host.clock.now()), options);
     return 0;
   },
 });
@@ -125,16 +120,16 @@ export const inspect = defineCommand({
   summary: 'Show an image’s configuration',
   synopsis: '[-o json|yaml] IMAGE…',
   arity: [1, Number.POSITIVE_INFINITY],
-  options: outputOption,
+  options: documentOption,
   examples: [['spawnlet image inspect nginx:1.27', 'its layers and its config']],
   async run({ options, arguments: names }, context) {
     const images = await Promise.all(names.map(name => stored(context, name)));
-    const documents = images.map(image => ({
+    const documents = images.map(({ image }) => ({
       ...rowOf(image),
       layers: image.layers,
       config: JSON.parse(image.configBytes.toString()) as unknown,
     }));
-    await print(documents, options.output === 'yaml' ? 'yaml' : 'json');
+    await print(documents, options.output);
     return 0;
   },
 });
@@ -155,7 +150,7 @@ export const rm = defineCommand({
   summary: 'Remove images',
   synopsis: '[FLAG…] IMAGE…',
   arity: [1, Number.POSITIVE_INFINITY],
-  options: { 'dry-run': dryRun },
+  options: dryRunOption,
   refused: {
     force: 'remove the containers first: spawnlet rm -f',
     f: 'remove the containers first: spawnlet rm -f',
@@ -163,14 +158,7 @@ export const rm = defineCommand({
   examples: [['spawnlet image rm nginx:1.27', 'its layers too, where no other image has them']],
   async run({ options, arguments: names }, context) {
     const images: string[] = [];
-    for (const name of names) {
-      await stored(context, name);
-      images.push(
-        /^(sha256:)?[0-9a-f]{3,64}$/.test(name) && (await (await context.store()).find(name))
-          ? name
-          : canonical(name),
-      );
-    }
+    for (const name of names) images.push((await stored(context, name)).name);
     tellRemoved(context);
     await apply(context, `image rm ${images.join(' ')}`, { do: 'remove-image', images }, options['dry-run']);
     return 0;
@@ -186,7 +174,7 @@ export const prune = defineCommand({
   options: {
     all: { type: 'boolean', short: 'a', help: 'also images with a name that no container runs from' },
     force: { type: 'boolean', short: 'f', help: 'as in podman; spawnlet never asks' },
-    'dry-run': dryRun,
+    ...dryRunOption,
   },
   examples: [['spawnlet image prune -a', 'only what containers use stays']],
   async run({ options }, context) {

@@ -1,8 +1,28 @@
+import type { App } from '../app/app.ts';
 import { unitPathOf } from '../app/plan.ts';
 import { directoryOf } from '../app/spec.ts';
-import { defineCommand, outputOption } from './command.ts';
-import { print } from './output.ts';
+import { defineCommand, documentOption } from './command.ts';
+import { containers } from './containers.ts';
+import { print, rfc3339 } from './output.ts';
 import { rowOf } from './ps.ts';
+
+/** A state with its times as RFC 3339 has them. */
+function stateOf({ state }: App) {
+  if (state.kind === 'running') return { ...state, since: rfc3339(state.since) };
+  return 'ended' in state ? { ...state, ended: rfc3339(state.ended) } : state;
+}
+
+const lastRunOf = ({ record }: App) =>
+  record === undefined ? null : { ...record, ended: rfc3339(record.ended * 1000) };
+
+/** systemd's microseconds since 1970, which it gives as 0 for what has not happened yet. */
+const propertiesOf = ({ unit }: App) =>
+  Object.fromEntries(
+    Object.entries(unit).map(([name, value]) => [
+      name,
+      name.endsWith('Timestamp') ? rfc3339(Number(value) / 1000) : value,
+    ]),
+  );
 
 export const inspect = defineCommand({
   name: 'inspect',
@@ -10,25 +30,25 @@ export const inspect = defineCommand({
   summary: 'Show all that is known of containers',
   synopsis: '[-o json|yaml] NAME…',
   arity: [1, Number.POSITIVE_INFINITY],
-  options: outputOption,
+  options: documentOption,
   refused: { format: 'use -o json or -o yaml', f: 'use -o json or -o yaml' },
   examples: [['spawnlet inspect web', 'its state, its unit and its bundle']],
   async run({ options, arguments: names }, context) {
-    const apps = await context.apps();
+    const apps = await containers(context);
     const found = await Promise.all(names.map(name => apps.get(name, context.signal)));
     const documents = found.map(app => ({
-      ...rowOf(app),
+      ...rowOf(app, context.host.clock.now()),
       imageDigest: app.imageDigest,
-      state: app.state,
-      lastRun: app.record ?? null,
+      state: stateOf(app),
+      lastRun: lastRunOf(app),
       unitFile: unitPathOf(app.name, app.request.removeAfterwards),
-      unitProperties: app.unit,
+      unitProperties: propertiesOf(app),
       request: app.request,
       process: app.bundle.process,
       mounts: app.bundle['mounts'],
       bundle: `${directoryOf(app.name)}/config.json`,
     }));
-    await print(documents, options.output === 'yaml' ? 'yaml' : 'json');
+    await print(documents, options.output);
     return 0;
   },
 });

@@ -1,15 +1,15 @@
-import type { ChildProcess } from 'node:child_process';
 import { dirname } from 'node:path';
 import { quoted } from '../engine/shell.ts';
 import { ended } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import { copy, parsePlace } from '../lab/copy.ts';
 import { type EnterOptions, enter, labPath, onTerminal } from '../lab/enter.ts';
+import type { LabStatus } from '../lab/lab.ts';
 import * as lab from '../lab/lab.ts';
 import { defaultName, parseLabSpec, parseName, suites } from '../lab/spec.ts';
-import { defineCommand, outputOption } from './command.ts';
+import { defineCommand, dryRunOption, outputOption } from './command.ts';
 import type { Context } from './context.ts';
-import { printList } from './output.ts';
+import { type List, printList } from './output.ts';
 
 /** This spawnlet's own tree, which every lab sees, so that it can be run in there. */
 const program = dirname(dirname(process.argv[1] ?? '/'));
@@ -36,7 +36,7 @@ export const up = defineCommand({
       help: 'show a directory or file of this host in the lab',
     },
     network: { type: 'string', value: 'NAME', help: 'network namespace to join (default spawnlet-lab)' },
-    'dry-run': { type: 'boolean', help: 'print what would be done' },
+    ...dryRunOption,
   },
   examples: [
     ['spawnlet lab up', 'a Debian 12 host named lab, with this spawnlet in it'],
@@ -64,6 +64,17 @@ export const up = defineCommand({
   },
 });
 
+const list: List<LabStatus> = {
+  columns: [
+    ['NAME', row => row.name],
+    ['STATE', row => row.state],
+    ['SUITE', row => row.suite],
+    ['ADDRESS', row => row.address],
+    ['NETWORK', row => row.network],
+  ],
+  key: row => row.name,
+};
+
 export const status = defineCommand({
   name: 'lab status',
   group: 'Labs',
@@ -74,23 +85,19 @@ export const status = defineCommand({
   examples: [['spawnlet lab status -o json', 'for scripts']],
   async run({ options, arguments: [name] }, { host }) {
     const rows = await lab.status(host, name);
-    await printList(
-      rows,
-      [
-        ['NAME', row => row.name],
-        ['STATE', row => row.state],
-        ['SUITE', row => row.suite],
-        ['ADDRESS', row => row.address],
-        ['NETWORK', row => row.network],
-      ],
-      options.output,
-    );
+    await printList(rows, list, options);
     return 0;
   },
 });
 
-/** Waits for a child that has the terminal. Signals of the terminal reach it without us. */
-async function attend(child: ChildProcess, context: Context): Promise<number> {
+/** Runs a command in a lab with the caller's streams. Signals of the terminal reach it without us. */
+async function attend(
+  context: Context,
+  name: string,
+  command: readonly string[],
+  entering: EnterOptions,
+): Promise<number> {
+  const child = await enter(context.host, parseName(name), command, { stdio: 'inherit' }, entering);
   context.takeSignals(signal => {
     if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
   });
@@ -131,11 +138,7 @@ export const exec = defineCommand({
       env: { PATH: `${labPath}:${program}/bin`, ...(options.tty && terminal()), ...parseEnv(options.env) },
       ...(options.workdir !== undefined && { directory: options.workdir }),
     };
-    const command = options.tty ? onTerminal(argv) : argv;
-    return attend(
-      await enter(context.host, parseName(name), command, { stdio: 'inherit' }, entering),
-      context,
-    );
+    return attend(context, name, options.tty ? onTerminal(argv) : argv, entering);
   },
 });
 
@@ -150,11 +153,7 @@ export const shell = defineCommand({
   async run({ arguments: [name = defaultName] }, context) {
     // The login sets PATH anew.
     const command = onTerminal(['bash', '--login', '-c', `PATH=$PATH:${quoted(program)}/bin exec bash`]);
-    const entering = { env: terminal() };
-    return attend(
-      await enter(context.host, parseName(name), command, { stdio: 'inherit' }, entering),
-      context,
-    );
+    return attend(context, name, command, { env: terminal() });
   },
 });
 

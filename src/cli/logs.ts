@@ -6,6 +6,7 @@ import { logNamespace } from '../names.ts';
 import { bytesOf, type JournalEntry, type JournalQuery, readJournal } from '../systemd/journal.ts';
 import { syncJournal } from '../systemd/journal-sync.ts';
 import { defineCommand } from './command.ts';
+import { containers } from './containers.ts';
 
 const units: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86400 };
 
@@ -19,6 +20,10 @@ export function parseTime(text: string, now: number): number {
     hint: 'as in 10m, 2026-11-22T10:00:00Z, 1795341600',
   });
 }
+
+/** How many lines; undefined for all of them, as podman and docker take `all` and -1. */
+const parseTail = (text: string | undefined): number | undefined =>
+  text === undefined || text === 'all' || text === '-1' ? undefined : parseCount('tail', text, 0);
 
 /** Writes entries to the stream that they came from, with the time before each line if that is wanted. */
 function writer(timestamps: boolean): (entry: JournalEntry) => Promise<void> {
@@ -42,7 +47,7 @@ export const logs = defineCommand({
     follow: { type: 'boolean', short: 'f', help: 'go on with what comes, until the container ends' },
     since: { type: 'string', value: 'TIME', help: '10m, 2026-11-22T10:00:00Z, seconds since 1970' },
     until: { type: 'string', value: 'TIME', help: 'the same' },
-    tail: { type: 'string', short: 'n', value: 'LINES', help: 'the last lines only' },
+    tail: { type: 'string', short: 'n', value: 'LINES', help: 'the last lines only; all' },
     timestamps: { type: 'boolean', short: 't', help: 'with the time of each line' },
     'last-run': { type: 'boolean', help: 'of the current or last run only' },
     stream: { type: 'string', value: 'STREAM', choices: ['stdout', 'stderr'], help: 'stdout or stderr only' },
@@ -52,7 +57,7 @@ export const logs = defineCommand({
     ['journalctl --namespace=spawnlet -u web', 'the same without spawnlet'],
   ],
   async run({ options, arguments: [name = ''] }, context) {
-    const apps = await context.apps();
+    const apps = await containers(context);
     const app = await apps.get(name, context.signal);
     const now = context.host.clock.now();
     // What an earlier container of that name wrote is not this one's.
@@ -60,6 +65,7 @@ export const logs = defineCommand({
       Date.parse(app.created) * 1000 || 0,
       options.since === undefined ? 0 : parseTime(options.since, now),
     );
+    const tail = parseTail(options.tail);
     const query: JournalQuery = {
       of: {
         // conmon names the container in each line; what nspawn's streams carry is found by its unit.
@@ -70,9 +76,9 @@ export const logs = defineCommand({
       },
       namespace: logNamespace,
       // journalctl gives the first lines after a time, not the last ones, when it is asked for both.
-      ...(options.tail === undefined && { since }),
+      ...(tail === undefined && { since }),
       ...(options.until !== undefined && { until: parseTime(options.until, now) }),
-      ...(options.tail !== undefined && { tail: parseCount('tail', options.tail, 0) }),
+      ...(tail !== undefined && { tail }),
       ...(options.stream === 'stdout' || options.stream === 'stderr' ? { stream: options.stream } : {}),
     };
     const put = writer(options.timestamps);
@@ -82,8 +88,8 @@ export const logs = defineCommand({
     const read = (part: JournalQuery, signal: AbortSignal) =>
       readJournal(context.host.children, part, signal);
     await syncJournal(logNamespace, context.signal);
-    const running = app.state.kind === 'running' || app.state.kind === 'starting';
-    if (!options.follow || !running) {
+    const up = app.state.kind !== 'exited' && app.state.kind !== 'created';
+    if (!options.follow || !up) {
       for await (const entry of read(query, context.signal)) await write(entry);
       return 0;
     }

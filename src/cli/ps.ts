@@ -1,35 +1,72 @@
 import type { App } from '../app/app.ts';
-import { describeState } from '../app/status.ts';
+import type { AppState } from '../app/status.ts';
+import { signalName } from '../engine/signal.ts';
 import { defineCommand, outputOption } from './command.ts';
-import { ago, type Column, printList } from './output.ts';
+import { containers } from './containers.ts';
+import { ago, duration, type List, printList, rfc3339 } from './output.ts';
 
-/** A row as `-o json` gives it. */
-export function rowOf(app: App) {
+/** When a container's current or last run began and ended, in milliseconds since 1970; undefined where it is not known. */
+function timesOf({ state, unit }: Pick<App, 'state' | 'unit'>) {
+  if (state.kind === 'running') return { started: state.since, ended: undefined };
+  return {
+    started: unit.ExecMainStartTimestamp / 1000,
+    ended: 'ended' in state ? state.ended : undefined,
+  };
+}
+
+function reasonOf({
+  exitCode,
+  oomKilled,
+}: {
+  readonly exitCode: number;
+  readonly oomKilled: boolean;
+}): string {
+  if (oomKilled) return ', out of memory';
+  return exitCode > 128 && exitCode <= 192 ? `, ${signalName(exitCode - 128)}` : '';
+}
+
+/** `Up 5 minutes`, `Exited (137) 3 minutes ago, out of memory`, `Restarting (1) 1 second ago`: podman's and docker's words. */
+export function describeState(state: AppState, now: number): string {
+  if (state.kind === 'running') return `Up ${duration(now - state.since)}`;
+  const word = `${state.kind.slice(0, 1).toUpperCase()}${state.kind.slice(1)}`;
+  if (!('exitCode' in state)) return word;
+  const when = state.ended === undefined ? '' : ` ${ago(state.ended, now)}`;
+  return `${word} (${state.exitCode})${when}${reasonOf(state)}`;
+}
+
+/** A row as `-o json` gives it. Times are RFC 3339; null where there is none, or where it is not known. */
+export function rowOf(app: App, now: number) {
+  const { started, ended } = timesOf(app);
+  const { state } = app;
   return {
     name: app.name,
     image: app.image,
     command: app.bundle.process.args.join(' '),
     created: app.created,
-    state: app.state.kind,
-    status: describeState(app.state),
-    ...(app.state.kind === 'exited' && { exitCode: app.state.exitCode, oomKilled: app.state.oomKilled }),
+    state: state.kind,
+    status: describeState(state, now),
+    started: rfc3339(started),
+    ended: rfc3339(ended),
+    ...('exitCode' in state && { exitCode: state.exitCode, oomKilled: state.oomKilled }),
+    restarts: app.unit.NRestarts,
     unit: app.unit.Id,
     engine: app.request.engine,
     labels: app.request.labels,
   };
 }
 
-type Row = ReturnType<typeof rowOf>;
-
 const cut = (text: string, width: number) => (text.length > width ? `${text.slice(0, width - 1)}…` : text);
 
-const columns: readonly Column<Row>[] = [
-  ['NAME', row => row.name],
-  ['IMAGE', row => row.image],
-  ['COMMAND', row => cut(row.command, 30)],
-  ['CREATED', row => ago(Date.parse(row.created), Date.now())],
-  ['STATUS', row => row.status],
-];
+const list = (now: number): List<ReturnType<typeof rowOf>> => ({
+  columns: [
+    ['NAME', row => row.name],
+    ['IMAGE', row => row.image],
+    ['COMMAND', row => cut(row.command, 30)],
+    ['CREATED', row => ago(Date.parse(row.created), now)],
+    ['STATUS', row => row.status],
+  ],
+  key: row => row.name,
+});
 
 export const ps = defineCommand({
   name: 'ps',
@@ -47,13 +84,16 @@ export const ps = defineCommand({
     format: 'use -o json or -o yaml',
     n: 'not there',
   },
-  examples: [['spawnlet ps -a', 'with exit codes of those that have ended']],
+  examples: [
+    ['spawnlet ps -a', 'with exit codes of those that have ended'],
+    ['spawnlet ps -a -o json', 'with exact times'],
+  ],
   async run({ options }, context) {
-    const apps = await (await context.apps()).list(context.signal);
+    const now = context.host.clock.now();
+    const apps = await (await containers(context)).list(context.signal);
     const ended = new Set(['exited', 'created']);
-    const rows = apps.filter(app => options.all || !ended.has(app.state.kind)).map(rowOf);
-    if (options.quiet) process.stdout.write(rows.map(row => `${row.name}\n`).join(''));
-    else await printList(rows, columns, options.output);
+    const rows = apps.filter(app => options.all || !ended.has(app.state.kind)).map(app => rowOf(app, now));
+    await printList(rows, list(now), options);
     return 0;
   },
 });

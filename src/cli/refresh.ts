@@ -1,5 +1,6 @@
 import { isErrno, messageOf, SpawnletError } from '../host/error.ts';
 import { defineCommand } from './command.ts';
+import { containers } from './containers.ts';
 
 /**
  * What the unit of a container with `--pull always` runs before each start. A registry that is away, or an image that is
@@ -14,7 +15,7 @@ export const refresh = defineCommand({
   options: {},
   examples: [['spawnlet refresh web', 'what web.service does before it starts']],
   async run({ arguments: [name = ''] }, context) {
-    const apps = await context.apps();
+    const apps = await containers(context);
     try {
       context.tlsVerify = (await apps.get(name, context.signal)).request.tlsVerify;
       await apps.refresh(name, context.signal);

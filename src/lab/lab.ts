@@ -9,7 +9,7 @@ import { type Hierarchy, parseHierarchies } from './cgroup.ts';
 import { freeAddress, readNetworks } from './network.ts';
 import { downPlan, type LabStep, treePlan, upPlan } from './plan.ts';
 import { type LabRecord, labsDirectory, placesOf, readRecord, readRecords } from './record.ts';
-import type { LabSpec } from './spec.ts';
+import { flagsBeside, type LabSpec } from './spec.ts';
 import { keeperOf } from './step.ts';
 import { recipeOf, treePath, treesDirectory } from './tree.ts';
 
@@ -45,9 +45,15 @@ async function recordFor(host: Host, spec: LabSpec, owner: Holder | null): Promi
   const there = records.find(record => record.spec.name === spec.name);
   if (there) {
     if (JSON.stringify(there.spec) === JSON.stringify(spec)) return there;
-    throw new SpawnletError('ERR_LAB_EXISTS', `lab ${spec.name} is there with other settings`, {
-      hint: `take it down first (spawnlet lab down ${spec.name}), or choose another name`,
-    });
+    const asked = flagsBeside(spec, there.spec) || 'nothing of that';
+    const has = flagsBeside(there.spec, spec) || 'nothing of that';
+    throw new SpawnletError(
+      'ERR_LAB_EXISTS',
+      `lab ${spec.name} is there: it has ${has}; this asks for ${asked}`,
+      {
+        hint: `take it down first (spawnlet lab down ${spec.name}), or choose another name`,
+      },
+    );
   }
   const neighbours = records.filter(record => record.spec.network === spec.network);
   return {

@@ -105,3 +105,26 @@ export function parseLabSpec(options: LabOptions): LabSpec {
     network: parseName(options.network ?? defaultNetwork),
   };
 }
+
+/** The flags that a spec comes from, in full. */
+function flagsOf(spec: LabSpec): string[] {
+  return [
+    `--suite ${spec.suite}`,
+    ...spec.packages.map(name => `--packages ${name}`),
+    ...(spec.memory === null ? [] : [`--memory ${spec.memory}`]),
+    ...(spec.cpuPercent === null ? [] : [`--cpus ${spec.cpuPercent / 100}`]),
+    ...(spec.egress === 'nat' ? ['--nat'] : []),
+    ...spec.binds.map(
+      ({ source, target, access }) => `--bind ${source}:${target}${access === 'read-only' ? ':ro' : ''}`,
+    ),
+    `--network ${spec.network}`,
+  ];
+}
+
+/** Which flags `one` has and `other` has not: `--nat, --memory 1073741824`; empty if there are none. */
+export function flagsBeside(one: LabSpec, other: LabSpec): string {
+  const known = new Set(flagsOf(other));
+  return flagsOf(one)
+    .filter(flag => !known.has(flag))
+    .join(', ');
+}

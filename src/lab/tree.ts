@@ -32,6 +32,8 @@ const basePackages = [
   'golang-github-containers-common',
   'iproute2',
   'iputils-ping',
+  // For systemctl edit.
+  'nano',
   'procps',
   'systemd',
   'systemd-container',
