@@ -64,7 +64,7 @@ export async function makeContext(
     const labSteps = once(async () => (await import('./lab/step.ts')).labExecutors(host));
     return makeApplier<AnyStep>(
       {
-        ...hostExecutors(host.files, host.children),
+        ...hostExecutors(host.files),
         ...systemdExecutors(systemd, () => listeners.queued?.()),
         ...loadLater<ImageStep>(
           { 'pull-image': true, 'remove-image': true, 'prune-images': true },

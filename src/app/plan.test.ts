@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { makeApplier } from '../host/apply.ts';
-import { FakeChildren } from '../host/child.ts';
 import { FakeFiles } from '../host/files.ts';
 import { FakeLocks } from '../host/lock.ts';
 import { type Executors, hostExecutors } from '../host/step.ts';
@@ -120,7 +119,7 @@ class FakeHost {
   }
 
   readonly applier = makeApplier<AppStep>(
-    { ...hostExecutors(this.files, new FakeChildren()), ...this.#systemd() },
+    { ...hostExecutors(this.files), ...this.#systemd() },
     this.files,
     new FakeLocks(),
     journalDirectory,

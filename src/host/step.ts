@@ -1,5 +1,4 @@
 import { dirname } from 'node:path';
-import { type Children, check } from './child.ts';
 import { SpawnletError } from './error.ts';
 import type { Files } from './files.ts';
 
@@ -28,7 +27,6 @@ export type HostStep =
       readonly shown?: string;
     }
   | { readonly do: 'make-link'; readonly path: string; readonly target: string }
-  | { readonly do: 'make-fifo'; readonly path: string; readonly mode: number }
   /** Removes a file or a tree; what was there cannot come back, so it stands in plans that are finished, not undone. */
   | { readonly do: 'remove'; readonly path: string };
 
@@ -77,7 +75,7 @@ const inTheWay = (path: string, what: string) =>
   });
 
 /** Executors of {@link HostStep}. */
-export function hostExecutors(files: Files, children: Children): Executors<HostStep> {
+export function hostExecutors(files: Files): Executors<HostStep> {
   const restore = async (path: string, prior: PriorFile) => {
     if (prior === null) await files.remove(path);
     else if ('target' in prior) await files.link(path, prior.target);
@@ -90,16 +88,14 @@ export function hostExecutors(files: Files, children: Children): Executors<HostS
     if (entry.kind !== 'file') throw inTheWay(path, what);
     return { content: (await files.read(path)) ?? '', mode: entry.mode };
   };
-  /** For what cannot replace anything. */
-  const priorNothing = async (path: string, what: string): Promise<null> => {
-    if ((await files.look(path)) !== undefined) throw inTheWay(path, what);
-    return null;
-  };
   return {
     'make-directory': {
       describe: step => `make directory ${step.path} (${octal(step.mode)})`,
       satisfied: async step => (await files.look(step.path))?.kind === 'directory',
-      prior: step => priorNothing(step.path, 'directory'),
+      prior: async step => {
+        if ((await files.look(step.path)) !== undefined) throw inTheWay(step.path, 'directory');
+        return null;
+      },
       apply: step => files.makeDirectory(step.path, step.mode),
       undo: step => (step.owns ? files.remove(step.path) : files.removeEmpty(step.path)),
     },
@@ -127,15 +123,6 @@ export function hostExecutors(files: Files, children: Children): Executors<HostS
       apply: step => files.link(step.path, step.target),
       clean: step => files.sweep(dirname(step.path)),
       undo: (step, prior) => restore(step.path, prior as PriorFile),
-    },
-    'make-fifo': {
-      describe: step => `make fifo ${step.path} (${octal(step.mode)})`,
-      satisfied: async step => (await files.look(step.path))?.kind === 'other',
-      prior: step => priorNothing(step.path, 'fifo'),
-      apply: async step => {
-        await check(children, ['mkfifo', `--mode=${octal(step.mode)}`, step.path]);
-      },
-      undo: step => files.remove(step.path),
     },
     remove: {
       describe: step => `remove ${step.path}`,

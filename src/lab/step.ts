@@ -147,6 +147,6 @@ export function labExecutors(host: Host): Executors<OwnLabStep> {
 
 /** {@link labExecutors} with those of plain files: a whole table, for whoever needs nothing but labs. */
 export const allLabExecutors = (host: Host): Executors<LabStep> => ({
-  ...hostExecutors(host.files, host.children),
+  ...hostExecutors(host.files),
   ...labExecutors(host),
 });
