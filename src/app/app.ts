@@ -16,6 +16,7 @@ import { type ImageAccess, imageFor } from './image.ts';
 import { type AppStep, annotation, bundleFiles, planRemove, planRun, type RunPlan, unitOf } from './plan.ts';
 import type { RunRequest } from './request.ts';
 import { Session } from './session.ts';
+import { toBeRead } from './shown.ts';
 import { containerOf, directoryOf, mergeEnv, processUser } from './spec.ts';
 import { type AppState, parseRecord, type RunRecord, startFailure, stateOf } from './status.ts';
 
@@ -104,7 +105,7 @@ export class Apps {
   }
 
   async dryRun(plan: RunPlan): Promise<string> {
-    return this.#deps.applier.dryRun(planRun(plan));
+    return this.#deps.applier.dryRun(toBeRead(planRun(plan), plan.request));
   }
 
   /** Makes the container and starts its unit. Throws `ERR_NAME_TAKEN`. */

@@ -6,6 +6,7 @@ import type { ImageConfig } from '../image/manifest.ts';
 import { parseUnit } from '../systemd/unit-file.ts';
 import { planRemove, planRun, type RunPlan } from './plan.ts';
 import type { RunRequest } from './request.ts';
+import { toBeRead } from './shown.ts';
 import { containerOf, type ImageFacts, volumesOf } from './spec.ts';
 
 const config: ImageConfig = {
@@ -76,7 +77,9 @@ function planOf(asked: Partial<RunRequest> = {}, of: Partial<ImageConfig> = {}, 
 
 const texts = (plan: RunPlan) =>
   new Map(
-    planRun(plan).steps.flatMap(step => (step.do === 'write-file' ? [[step.path, step] as const] : [])),
+    toBeRead(planRun(plan), plan.request).steps.flatMap(step =>
+      step.do === 'write-file' ? [[step.path, step] as const] : [],
+    ),
   );
 
 const unitText = (plan: RunPlan) => texts(plan).get('/etc/systemd/system/web.service')?.content ?? '';

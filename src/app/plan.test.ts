@@ -9,6 +9,7 @@ import { appsDirectory, journalDirectory, runtimeDirectory } from '../names.ts';
 import type { SystemdStep } from '../systemd/executors.ts';
 import { type AppStep, planRemove, planRun, type RunPlan } from './plan.ts';
 import type { RunRequest } from './request.ts';
+import { toBeRead } from './shown.ts';
 import { containerOf, type ImageFacts } from './spec.ts';
 
 const signal = new AbortController().signal;
@@ -192,7 +193,9 @@ describe('the plan of a run', () => {
 
   test('shows every file and no value of the environment', async () => {
     const host = await FakeHost.used();
-    const text = await host.applier.dryRun(planRun(planOf()));
+    const plan = planOf();
+    const text = await host.applier.dryRun(toBeRead(planRun(plan), plan.request));
+    assert.match(text, /^write \/etc\/systemd/);
     for (const name of ['config.json', 'start', 'stopped', 'hosts'])
       assert.match(text, new RegExp(`^write ${appsDirectory}/web/${name} \\(0`, 'm'));
     assert.match(text, /^write \/etc\/systemd\/system\/web\.service \(0644\)$/m);

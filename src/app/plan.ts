@@ -81,15 +81,6 @@ function journalSteps(): AppStep[] {
 
 const hostsText = (hostname: string) => `127.0.0.1\tlocalhost${hostname && ` ${hostname}`}\n::1\tlocalhost\n`;
 
-/** Secrets of a bundle are values of its environment; the request repeats them. */
-function redacted(bundle: string, spec: ContainerSpec, request: string): string {
-  const hidden = bundle.replaceAll(JSON.stringify(request).slice(1, -1), '…');
-  return spec.env.reduce((text, entry) => {
-    const name = entry.slice(0, entry.indexOf('='));
-    return text.replaceAll(JSON.stringify(entry), JSON.stringify(`${name}=…`));
-  }, hidden);
-}
-
 export interface RunPlan {
   readonly request: RunRequest;
   readonly spec: ContainerSpec;
@@ -161,12 +152,11 @@ function directories({ directory: at, volumes, layers }: ContainerSpec, image: I
 
 /** The files of the bundle; they alone change when a container's image is fetched anew. */
 export function bundleFiles({ request, spec, image, now, filter }: RunPlan): AppStep[] {
-  const file = (name: string, content: string, mode: number, shown?: string): AppStep => ({
+  const file = (name: string, content: string, mode: number): AppStep => ({
     do: 'write-file',
     path: `${spec.directory}/${name}`,
     content,
     mode,
-    ...(shown !== undefined && { shown }),
   });
   const asked = JSON.stringify(request);
   const engine = engines[request.engine];
@@ -183,12 +173,7 @@ export function bundleFiles({ request, spec, image, now, filter }: RunPlan): App
     1,
   )}\n`;
   return [
-    file(
-      'config.json',
-      bundle,
-      0o600,
-      redacted(filter === undefined ? bundle : bundle.replace(filter, '…'), spec, asked),
-    ),
+    file('config.json', bundle, 0o600),
     file('start', engine.startScript(spec, request), 0o600),
     file('stopped', engine.stoppedScript(spec, request), 0o600),
     file('hosts', hostsText(spec.hostname), 0o644),
