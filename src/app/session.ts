@@ -13,7 +13,7 @@ import type { UnitProperties } from '../systemd/properties.ts';
 import type { UnitWatch } from '../systemd/watch.ts';
 import { gateOf, unitOf } from './plan.ts';
 import { directoryOf } from './spec.ts';
-import { exitCodeOf, startFailure } from './status.ts';
+import { exitCodeOf, startFailure, startHint } from './status.ts';
 
 /** Milliseconds until a container has to be made; mounting and making it takes a tenth of a second. */
 const startDeadline = 60_000;
@@ -94,7 +94,7 @@ export class Session {
     const { message, exitCode } = startFailure(text);
     return new SpawnletError('ERR_START', `${this.#name} did not start: ${message}`, {
       exitCode,
-      hint: `journalctl --namespace=spawnlet -u ${unitOf(this.#name)}`,
+      hint: startHint(text, exitCode, unitOf(this.#name)),
     });
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import { test } from 'node:test';
-import { exitCodeOf, parseRecord, type RunRecord, startFailure, stateOf } from './status.ts';
+import { exitCodeOf, parseRecord, type RunRecord, startFailure, startHint, stateOf } from './status.ts';
 
 const record: RunRecord = {
   version: 1,
@@ -60,4 +60,11 @@ test('why a container was not made decides the exit code', () => {
   };
   for (const [text, code] of Object.entries(codes))
     assert.equal(startFailure(`earlier\n${text}\n`).exitCode, code, text);
+});
+
+test('the hint of a failed start leads to somebody who has said something', () => {
+  assert.match(startHint('\n', 125, 'web.service'), /^journalctl --namespace=\+spawnlet .*-u web\.service$/);
+  assert.match(startHint('mount `proc`: Invalid argument', 125, 'web.service'), /doctor/);
+  assert.match(startHint('open executable: Permission denied', 126, 'web.service'), /execute/);
+  assert.match(startHint('executable file `x` not found', 127, 'web.service'), /entrypoint/);
 });

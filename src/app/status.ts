@@ -1,3 +1,4 @@
+import { logNamespace } from '../names.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
 
 /** The record that a unit writes as it ends: the last run. */
@@ -94,4 +95,16 @@ export function startFailure(text: string): { readonly message: string; readonly
   if (/permission denied|not permitted|exec format error|is a directory/i.test(message))
     return { message, exitCode: 126 };
   return { message, exitCode: 125 };
+}
+
+/**
+ * What helps after {@link startFailure}. crun says to spawnlet alone why it could not make a container: the log has
+ * nothing then. Where it has said nothing, systemd or conmon have, and systemd not in the namespace of containers.
+ */
+export function startHint(text: string, exitCode: 125 | 126 | 127, unit: string): string {
+  if (text.trim() === '') return `journalctl --namespace=+${logNamespace} -n 20 -u ${unit}`;
+  if (exitCode === 127) return 'name a program that is in the image, or another --entrypoint';
+  if (exitCode === 126)
+    return 'the program has to be a file that its user may execute, made for this machine';
+  return 'spawnlet doctor says what this host lacks';
 }
