@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import { networkInterfaces } from 'node:os';
+import { createInterface } from 'node:readline';
 import { test } from 'node:test';
+import { ended } from '../../src/host/child.ts';
 import { useLab } from '../harness/lab.ts';
 
 const run = (...argv: [string, ...string[]]) => execFileSync(argv[0], argv.slice(1), { encoding: 'utf8' });
@@ -15,21 +15,46 @@ const state = async () => ({
   links: run('ip', '-brief', 'link'),
 });
 
-/** An address of this host that is not its loop-back. */
-function ownAddress(): string | undefined {
-  const all = Object.values(networkInterfaces()).flatMap(list => list ?? []);
-  return all.find(({ family, internal }) => family === 'IPv4' && !internal)?.address;
+/** Answers `out` to whoever connects, and ends with its standard input. */
+const server = `
+const listening = require('node:net').createServer(socket => socket.end('out\\n'));
+listening.listen(0, () => console.log(listening.address().port));
+process.stdin.resume().on('end', () => process.exit());
+`;
+
+/**
+ * A server that this host reaches over a link, and a lab only through this host. Its network is of its process alone, so
+ * that it goes with it, and the link too.
+ */
+async function outside() {
+  const number = (process.pid * 4) & 0xffff;
+  const net = `198.18.${number >> 8}`;
+  const [host, address] = [`${net}.${(number & 255) + 1}`, `${net}.${(number & 255) + 2}`];
+  const link = `out${process.pid}`;
+  const child = spawn('unshare', ['--net', process.execPath, '-e', server], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const end = ended(child);
+  const [port] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
+  run('ip', 'link', 'add', link, 'type', 'veth', 'peer', 'name', 'outside', 'netns', String(child.pid));
+  run('ip', 'address', 'add', `${host}/30`, 'dev', link);
+  run('ip', 'link', 'set', link, 'up');
+  const there = ['nsenter', `--net=/proc/${child.pid}/ns/net`, 'ip'] as const;
+  run(...there, 'address', 'add', `${address}/30`, 'dev', 'outside');
+  run(...there, 'link', 'set', 'outside', 'up');
+  return {
+    address,
+    port,
+    async [Symbol.asyncDispose]() {
+      child.stdin.end();
+      await end;
+    },
+  };
 }
 
 test('a lab made with nat gets out, its neighbour does not, and the host is as before', async t => {
-  const host = ownAddress();
-  if (host === undefined) return t.skip('this host has no address but loop-back');
-  const listening = createServer(socket => socket.end('out\n')).listen(0, host);
-  t.after(() => listening.close());
-  await once(listening, 'listening');
-  const bound = listening.address();
-  assert.ok(typeof bound === 'object' && bound !== null);
-  const visit = ['timeout', '3', 'bash', '-c', `cat </dev/tcp/${host}/${bound.port}`];
+  await using server = await outside();
+  const visit = ['timeout', '3', 'bash', '-c', `cat </dev/tcp/${server.address}/${server.port}`];
 
   const before = await state();
   {
