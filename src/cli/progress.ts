@@ -25,9 +25,11 @@ export function showProgress(context: Context): Disposable {
   let drawn = 0;
   let last = 0;
   const draw = () => {
+    // The cursor does not go up beyond the screen.
+    const shown = [...rows.values()].slice(-Math.max(1, (process.stderr.rows || 24) - 1));
     const up = drawn > 0 ? `\u001b[${drawn}A` : '';
-    process.stderr.write(`${up}${[...rows.values()].map(row => `\u001b[2K${row}\n`).join('')}`);
-    drawn = rows.size;
+    process.stderr.write(`${up}${shown.map(row => `\u001b[2K${row}\n`).join('')}`);
+    drawn = shown.length;
     last = context.host.clock.now();
   };
   context.listeners.progress = event => {

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Apps } from '../app/app.ts';
@@ -10,6 +9,7 @@ import { SpawnletError } from '../host/error.ts';
 import { unique } from '../host/process.ts';
 import type { UnitWatch } from '../systemd/watch.ts';
 import { defineCommand, type Input, type Options } from './command.ts';
+import { containers, tellDropIns } from './containers.ts';
 import type { Context } from './context.ts';
 import { showProgress } from './progress.ts';
 import { follow, followPipes, streamsOf, terminalSize } from './terminal.ts';
@@ -259,13 +259,8 @@ async function runImage(input: RunInput, context: Context): Promise<number> {
   const attached = !input.options.detach;
   context.tlsVerify = input.options['tls-verify'];
   using _progress = showProgress(context);
-  // Connected while the image is looked up. Where there is no systemd, no image is fetched first.
-  if (!input.options['dry-run']) {
-    const systemd = context.systemd();
-    systemd.catch(() => undefined);
-    if (!existsSync('/run/systemd/system')) await systemd;
-  }
-  const apps = await context.apps();
+  // What is only printed can be on a machine without systemd.
+  const apps = input.options['dry-run'] ? await context.apps() : await containers(context);
   if (input.options['dry-run'] && (await apps.needsPull(request, context.signal))) {
     process.stdout.write(`pull image ${request.image}\n`);
     process.stderr.write('spawnlet: the rest depends on the image: pull it first to see it\n');
@@ -276,6 +271,7 @@ async function runImage(input: RunInput, context: Context): Promise<number> {
     { gate: !input.options['dry-run'], attached, enable: input.options.enable },
     context.signal,
   );
+  await tellDropIns(request.name, 'is there already, and changes this unit too', context);
   if (input.options['dry-run']) {
     process.stdout.write(await apps.dryRun(plan));
     return 0;
