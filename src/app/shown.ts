@@ -6,7 +6,7 @@ import type { RunRequest } from './request.ts';
 
 /** What `run --dry-run` prints, to be read and pasted: no secret, and no long list that is the same for every container. */
 
-const width = 100;
+const width = 120;
 
 /** JSON in as few lines as fit: what is short stands in one line, and plain values fill theirs. */
 export function compactJson(value: unknown, indent = ''): string {

@@ -39,8 +39,11 @@ test('a time is RFC 3339, and null where it is not known', () => {
 
 test('a status has the words of podman and docker, and the reason behind them', () => {
   const ended = now - 3 * minute;
-  const of = (state: AppState) => describeState(state, now);
+  const of = (state: AppState) => describeState(state, 0, now);
   assert.equal(of({ kind: 'running', since: now - 5 * minute }), 'Up 5 minutes');
+  const running = { kind: 'running', since: now - 2000 } as const;
+  assert.equal(describeState(running, 1, now), 'Up 2 seconds, restarted once');
+  assert.equal(describeState(running, 5, now), 'Up 2 seconds, restarted 5 times');
   const exited = { kind: 'exited', exitCode: 0, oomKilled: false, ended } as const;
   assert.equal(of(exited), 'Exited (0) 3 minutes ago');
   assert.equal(of({ ...exited, exitCode: 143 }), 'Exited (143) 3 minutes ago, SIGTERM');

@@ -25,9 +25,17 @@ function reasonOf({
   return exitCode > 128 && exitCode <= 192 ? `, ${signalName(exitCode - 128)}` : '';
 }
 
-/** `Up 5 minutes`, `Exited (137) 3 minutes ago, out of memory`, `Restarting (1) 1 second ago`: podman's and docker's words. */
-export function describeState(state: AppState, now: number): string {
-  if (state.kind === 'running') return `Up ${duration(now - state.since)}`;
+const times = (count: number) => (count === 1 ? 'once' : `${count} times`);
+
+/**
+ * `Up 5 minutes`, `Exited (137) 3 minutes ago, out of memory`, `Restarting (1) 1 second ago`: podman's and docker's words.
+ * `restarts` is how often systemd has started it again since somebody did.
+ */
+export function describeState(state: AppState, restarts: number, now: number): string {
+  if (state.kind === 'running') {
+    const again = restarts > 0 ? `, restarted ${times(restarts)}` : '';
+    return `Up ${duration(now - state.since)}${again}`;
+  }
   const word = `${state.kind.slice(0, 1).toUpperCase()}${state.kind.slice(1)}`;
   if (!('exitCode' in state)) return word;
   const when = state.ended === undefined ? '' : ` ${ago(state.ended, now)}`;
@@ -44,7 +52,7 @@ export function rowOf(app: App, now: number) {
     command: app.bundle.process.args.join(' '),
     created: app.created,
     state: state.kind,
-    status: describeState(state, now),
+    status: describeState(state, app.unit.NRestarts, now),
     started: rfc3339(started),
     ended: rfc3339(ended),
     ...('exitCode' in state && { exitCode: state.exitCode, oomKilled: state.oomKilled }),

@@ -242,7 +242,7 @@ export function makeApplier<S extends Step>(
       for (const step of await this.pending(plan)) {
         const executor = await executorOf(step);
         const body = executor.body?.(step);
-        rows.push(executor.describe(step) + (body === undefined ? '' : `\n${indent(body)}`));
+        rows.push(executor.describe(step) + (body ? `\n${indent(body)}` : ''));
       }
       return rows.length === 0 ? 'nothing to do\n' : `${rows.join('\n')}\n`;
     },
