@@ -45,7 +45,7 @@ describe('an end', { concurrency: 3 }, () => {
       assert.equal(await done(['wait', name]), `${code}\n`);
       const { state } = await inspect(name);
       assert.deepEqual([state.kind, state.exitCode, state.oomKilled], ['exited', code, false]);
-      assert.match(await done(['ps', '-a']), new RegExp(`^${name} .*exited \\(${code}`, 'm'));
+      assert.match(await done(['ps', '-a']), new RegExp(`^${name} .*Exited \\(${code}`, 'm'));
       await done(['rm', name]);
     });
   }
@@ -55,7 +55,7 @@ describe('an end', { concurrency: 3 }, () => {
     const waiting = done(['wait', 'killed']);
     await done(['kill', 'killed']);
     assert.equal(await waiting, '137\n');
-    assert.match(await done(['ps', '-a']), /^killed .*exited \(137, SIGKILL\)/m);
+    assert.match(await done(['ps', '-a']), /^killed .*Exited \(137\) .*, SIGKILL/m);
   });
 
   test('for want of memory is told as such', async () => {
@@ -65,7 +65,7 @@ describe('an end', { concurrency: 3 }, () => {
     await done(['run', '-d', '--name=greedy', '--memory=32m', image, ...greedy]);
     assert.equal(await done(['wait', 'greedy']), '137\n');
     assert.equal((await inspect('greedy')).state.oomKilled, true);
-    assert.match(await done(['ps', '-a']), /^greedy .*exited \(137, out of memory\)/m);
+    assert.match(await done(['ps', '-a']), /^greedy .*Exited \(137\) .*, out of memory/m);
   });
 
   test('of a program that cannot be run gives 126, of one that is not there 127', async () => {

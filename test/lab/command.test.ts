@@ -37,7 +37,7 @@ test('a lab that is there with other settings is not changed', async t => {
   await using lab = await useLab({ test: t });
   const again = await run(['up', lab.name, '--memory', '1g']);
   assert.equal(again.code, 125);
-  assert.match(again.stderr, /ERR_LAB_EXISTS/);
+  assert.match(again.stderr, /this asks for .*--memory 1073741824.*ERR_LAB_EXISTS/);
 });
 
 test('--dry-run shows the plan and does nothing', async () => {
