@@ -40,7 +40,8 @@ export async function makeContext(
       import('./image/source-of.ts'),
       import('./image/reference.ts'),
     ]);
-    const options = { host, env: process.env, tlsVerify: context.tlsVerify };
+    const { tlsVerify, authFile } = context;
+    const options = { host, env: process.env, tlsVerify, authFile };
     return openSource(parseReference(reference), options, wanted);
   };
 
@@ -130,6 +131,7 @@ export async function makeContext(
     words,
     listeners,
     tlsVerify: true,
+    authFile: undefined,
     applier,
     store,
     systemd,

@@ -68,6 +68,13 @@ export const outputOption = {
   },
 } as const satisfies Options;
 
+/** The flag of commands that ask registries. */
+export const authFileOption = {
+  type: 'string',
+  value: 'FILE',
+  help: 'credentials for registries (REGISTRY_AUTH_FILE, else those of podman login)',
+} as const;
+
 /** The flag of commands that show documents. */
 export const documentOption = {
   output: { ...outputOption.output, choices: ['json', 'yaml'], help: 'json (default) or yaml' },

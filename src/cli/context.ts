@@ -31,6 +31,8 @@ export interface Context {
   };
   /** `--tls-verify=false` for the registries of this command. */
   tlsVerify: boolean;
+  /** `--authfile` for the registries of this command. */
+  authFile: string | undefined;
   /** The applier, after it has undone or finished what a killed command had begun. */
   applier(): Promise<Applier<AnyStep>>;
   store(): Promise<Store>;

@@ -1,7 +1,7 @@
 import type { ImageStep } from '../image/executors.ts';
 import { formatReference, parseReference } from '../image/reference.ts';
 import type { StoredImage } from '../image/stored-image.ts';
-import { defineCommand, documentOption, dryRunOption, outputOption } from './command.ts';
+import { authFileOption, defineCommand, documentOption, dryRunOption, outputOption } from './command.ts';
 import type { Context } from './context.ts';
 import { ago, bytes, type List, print, printList } from './output.ts';
 import { showProgress } from './progress.ts';
@@ -63,11 +63,11 @@ export const pull = defineCommand({
     platform: { type: 'string', value: 'OS/ARCH[/VARIANT]', help: "another platform than this machine's" },
     quiet: { type: 'boolean', short: 'q', help: 'print the ID alone' },
     'tls-verify': { type: 'boolean', initially: true, help: '--tls-verify=false for a registry without TLS' },
+    authfile: authFileOption,
     ...dryRunOption,
   },
   refused: {
-    creds: 'podman login, or write an auth.json: REGISTRY_AUTH_FILE',
-    authfile: 'set REGISTRY_AUTH_FILE',
+    creds: 'podman login, or write an auth.json: --authfile',
     'all-tags': 'name the tags',
     a: 'name the tags',
   },
@@ -78,6 +78,7 @@ export const pull = defineCommand({
   ],
   async run({ options, arguments: references }, context) {
     context.tlsVerify = options['tls-verify'];
+    context.authFile = options.authfile;
     using _progress = options.quiet ? undefined : showProgress(context);
     const [os = '', architecture = '', variant] = (options.platform ?? '').split('/');
     const platform = { os, architecture, ...(variant !== undefined && { variant }) };

@@ -17,7 +17,9 @@ export const refresh = defineCommand({
   async run({ arguments: [name = ''] }, context) {
     const apps = await containers(context);
     try {
-      context.tlsVerify = (await apps.get(name, context.signal)).request.tlsVerify;
+      const { request } = await apps.get(name, context.signal);
+      context.tlsVerify = request.tlsVerify;
+      context.authFile = request.authFile;
       await apps.refresh(name, context.signal);
     } catch (error) {
       if (!(error instanceof SpawnletError) && !isErrno(error)) throw error;

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { basename, resolve } from 'node:path';
 import type { Apps } from '../app/app.ts';
 import * as flags from '../app/request.ts';
 import type { Session } from '../app/session.ts';
@@ -8,7 +8,7 @@ import { parseSignal } from '../engine/signal.ts';
 import { SpawnletError } from '../host/error.ts';
 import { unique } from '../host/process.ts';
 import type { UnitWatch } from '../systemd/watch.ts';
-import { defineCommand, type Input, type Options } from './command.ts';
+import { authFileOption, defineCommand, type Input, type Options } from './command.ts';
 import { containers, tellDropIns } from './containers.ts';
 import type { Context } from './context.ts';
 import { showProgress } from './progress.ts';
@@ -72,6 +72,7 @@ const options = {
     help: 'always, missing (default) or never',
   },
   'tls-verify': { type: 'boolean', initially: true, help: '--tls-verify=false for a registry without TLS' },
+  authfile: authFileOption,
   engine: { type: 'string', value: 'ENGINE', choices: ['crun', 'nspawn'], help: 'crun (default) or nspawn' },
   register: { type: 'boolean', help: 'show it in machinectl (engine nspawn)' },
   enable: { type: 'boolean', help: 'start it at boot' },
@@ -112,7 +113,6 @@ const refused: Readonly<Record<string, string>> = {
   'health-cmd': 'health checks are not there yet',
   secret: 'use --env-file, or bind a file of mode 0600',
   platform: 'spawnlet image pull --platform, then run',
-  authfile: 'set REGISTRY_AUTH_FILE',
   cidfile: 'the name is the ID: --name',
   systemd: 'OS containers will be machines; run has application containers',
   quiet: 'spawnlet image pull -q first',
@@ -196,6 +196,7 @@ async function requestOf(
     engine: given.engine === 'nspawn' ? 'nspawn' : 'crun',
     register: given.register,
     tlsVerify: given['tls-verify'],
+    ...optional('authFile', authFileOf(given.authfile, env)),
   };
 }
 
@@ -203,6 +204,12 @@ function conflict(what: string): never {
   throw new SpawnletError('ERR_FLAG_CONFLICT', `${what} do not go together`, {
     hint: 'leave one of them out',
   });
+}
+
+/** Whole, since the unit fetches the image without the caller's directory and variables. */
+function authFileOf(flag: string | undefined, env: NodeJS.ProcessEnv): string | undefined {
+  const path = flag ?? env['REGISTRY_AUTH_FILE'];
+  return path ? resolve(path) : undefined;
 }
 
 /** A layout or archive by its whole path: the unit fetches it from another directory. */
@@ -257,7 +264,8 @@ export const run = defineCommand({
 async function runImage(input: RunInput, context: Context): Promise<number> {
   const request = await requestOf(input, context.env);
   const attached = !input.options.detach;
-  context.tlsVerify = input.options['tls-verify'];
+  context.tlsVerify = request.tlsVerify;
+  context.authFile = request.authFile;
   using _progress = showProgress(context);
   // What is only printed can be on a machine without systemd.
   const apps = input.options['dry-run'] ? await context.apps() : await containers(context);

@@ -14,7 +14,7 @@ const signal = new AbortController().signal;
 async function find(
   name: string,
   files: Readonly<Record<string, unknown>>,
-  more: { env?: NodeJS.ProcessEnv; children?: FakeChildren } = {},
+  more: { env?: NodeJS.ProcessEnv; children?: FakeChildren; authFile?: string } = {},
 ): Promise<string | undefined> {
   const fake = new FakeFiles();
   for (const [path, content] of Object.entries(files)) {
@@ -22,7 +22,7 @@ async function find(
     await fake.write(path, typeof content === 'string' ? content : JSON.stringify(content), 0o600);
   }
   const slash = name.indexOf('/');
-  const options = { files: fake, children: more.children ?? new FakeChildren(), env: more.env ?? env };
+  const options = { files: fake, children: new FakeChildren(), env, ...more };
   return shown(await findCredential(name.slice(0, slash), name.slice(slash + 1), options, signal));
 }
 
@@ -56,6 +56,15 @@ describe('credentials', () => {
       await find('r.io/x', { ...files, [podmanFile]: { auths: { 'other.io': auth('o:1') } } }),
       'docker:1',
     );
+  });
+
+  it('are looked for in the file of --authfile, whatever REGISTRY_AUTH_FILE says', async () => {
+    const files = {
+      '/x/flag.json': { auths: { 'r.io': auth('flag:1') } },
+      '/x/variable.json': { auths: { 'r.io': auth('variable:1') } },
+    };
+    const named = { authFile: '/x/flag.json', env: { ...env, REGISTRY_AUTH_FILE: '/x/variable.json' } };
+    assert.equal(await find('r.io/x', files, named), 'flag:1');
   });
 
   it('are looked for in REGISTRY_AUTH_FILE alone, where that is set', async () => {

@@ -15,6 +15,8 @@ export interface CredentialOptions {
   readonly files: Files;
   readonly children: Children;
   readonly env: NodeJS.ProcessEnv;
+  /** The one file to read, of `--authfile`; REGISTRY_AUTH_FILE of `env` if not given. */
+  readonly authFile?: string | undefined;
 }
 
 /** The key that `docker login` uses for Docker Hub. */
@@ -30,11 +32,11 @@ export async function findCredential(
   options: CredentialOptions,
   signal: AbortSignal,
 ): Promise<Credential | undefined> {
-  const named = options.env['REGISTRY_AUTH_FILE'];
+  const named = options.authFile ?? options.env['REGISTRY_AUTH_FILE'];
   for (const path of named ? [named] : defaultFiles(options.env)) {
     const text = await options.files.read(path);
     if (text === undefined && named)
-      throw new SpawnletError('ERR_AUTH_FILE', `REGISTRY_AUTH_FILE names ${path}, which is not there`, {
+      throw new SpawnletError('ERR_AUTH_FILE', `there is no file ${path} with credentials`, {
         hint: `podman login --authfile ${path} ${registry}`,
       });
     if (text === undefined) continue;

@@ -5,6 +5,8 @@ import type { Source } from './source.ts';
 export interface SourceOptions {
   readonly host: Pick<Host, 'files' | 'children' | 'clock'>;
   readonly env: NodeJS.ProcessEnv;
+  /** Of `--authfile`. */
+  readonly authFile?: string | undefined;
   /** Registries (`HOST:PORT`) and networks (`10.0.0.0/8`) without TLS, besides those of the settings. */
   readonly insecure?: readonly string[];
   /** False for `--tls-verify=false`: no registry of this pull needs TLS or a certificate that is known. */
@@ -29,14 +31,15 @@ export async function openSource(
         import('./credentials.ts'),
         import('./insecure.ts'),
       ]);
-      const { files, children, clock } = options.host;
+      const { host, env, authFile } = options;
+      const { files, children, clock } = host;
       const rule = insecureRule([...(options.insecure ?? []), ...(await insecureRegistries(files))]);
       return await openRegistry(reference, {
         clock,
-        env: options.env,
+        env,
         isInsecure: host => options.tlsVerify === false || rule(host),
         credential: (registry, repository) =>
-          findCredential(registry, repository, { files, children, env: options.env }, signal),
+          findCredential(registry, repository, { files, children, env, authFile }, signal),
       });
     }
     case 'oci': {

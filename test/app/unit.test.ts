@@ -133,6 +133,42 @@ test('with --pull always it fetches its image before each start, and starts with
   assert.equal(await start(), 'second\n');
 });
 
+test('with --pull always it fetches its image with the credentials that it was made with, whose file alone is noted', async () => {
+  const made = { 'app/private:1': debianImage({ Cmd: ['echo', 'first'] }) };
+  const auth = Buffer.from('me:a-password').toString('base64');
+  await using registry = await startFakeRegistry({
+    images: made,
+    script: ({ authorization }, response) => {
+      if (authorization === `Basic ${auth}`) return false;
+      response.writeHead(401, { 'www-authenticate': 'Basic realm="private"' }).end();
+      return true;
+    },
+  });
+  const name = `${registry.host}/app/private:1`;
+  await writeFile(
+    join(images.directory, 'auth.json'),
+    JSON.stringify({ auths: { [registry.host]: { auth } } }),
+  );
+  const flags = ['--pull=always', '--tls-verify=false', name];
+  const given = [
+    { title: 'flag', words: ['--authfile=auth.json'], env: process.env },
+    { title: 'variable', words: [], env: { ...process.env, REGISTRY_AUTH_FILE: 'auth.json' } },
+  ];
+  for (const { title, words, env } of given)
+    await done(['run', '-d', `--name=${title}`, ...words, ...flags], { env, cwd: images.directory });
+  made['app/private:1'] = debianImage({ Cmd: ['echo', 'second'] });
+  for (const { title } of given) {
+    await done(['wait', title]);
+    await system('systemctl', 'start', title);
+    await done(['wait', title]);
+    assert.equal(await done(['logs', '--last-run', title]), 'second\n');
+    const files = ['config.json', 'start'].map(file => `/var/lib/spawnlet/app/${title}/${file}`);
+    const text = await system('cat', ...files, `/etc/systemd/system/${title}.service`);
+    assert.match(text, /auth\.json/);
+    assert.ok(!text.includes('a-password') && !text.includes(auth));
+  }
+});
+
 test('works on when spawnlet is gone', async () => {
   await done(['run', '-d', '--name=alone', '--pull=missing', '--stop-timeout=1', image, 'sleep', 'infinity']);
   const unit = await readFile('/etc/systemd/system/alone.service', 'utf8');
