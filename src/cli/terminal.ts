@@ -43,6 +43,13 @@ function takeTerminal(session: Session): Disposable {
   };
 }
 
+/** SIGINT and SIGTERM go to the program from now on. */
+function passSignals(apps: Apps, name: string, context: Context): void {
+  context.takeSignals(signal => {
+    void apps.kill(name, parseSignal(signal), context.signal).catch(() => undefined);
+  });
+}
+
 /** Copies between the caller and the container; SIGINT and SIGTERM go to the program. */
 async function copy(
   apps: Apps,
@@ -52,9 +59,7 @@ async function copy(
   name: string,
   context: Context,
 ): Promise<'detached' | 'ended'> {
-  context.takeSignals(signal => {
-    void apps.kill(name, parseSignal(signal), context.signal).catch(() => undefined);
-  });
+  passSignals(apps, name, context);
   using _terminal = streams.detachKeys.length > 0 ? takeTerminal(session) : undefined;
   return await session.copy(attachment, streams, context.signal);
 }
@@ -106,9 +111,7 @@ export async function followPipes(
   request: Pick<RunRequest, 'name' | 'stdin'>,
   context: Context,
 ): Promise<number> {
-  context.takeSignals(signal => {
-    void apps.kill(request.name, parseSignal(signal), context.signal).catch(() => undefined);
-  });
+  passSignals(apps, request.name, context);
   let copied: Promise<unknown> | undefined;
   await session.pass(async () => {
     copied = session.pipes(request.stdin);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import type { SpawnletError } from '../host/error.ts';
-import { parseBind, parseLabSpec, parseMemory, parseName } from './spec.ts';
+import { flagsBeside, parseBind, parseLabSpec, parseMemory, parseName } from './spec.ts';
 
 const refused = { code: 'ERR_LAB_OPTION' };
 
@@ -60,4 +60,46 @@ test('a name is a host name of one label, or refused', () => {
   );
   for (const name of ['..', 'a/b', '-a', 'a-', 'A', '', 'a b', 'a'.repeat(41)])
     assert.throws(() => parseName(name), refused, name);
+});
+
+test('what differs between two specs is told as flags', () => {
+  const plain = parseLabSpec({});
+  const other = parseLabSpec({
+    nat: true,
+    memory: '1g',
+    cpus: '1.5',
+    packages: ['podman'],
+    binds: ['/a:/b:ro'],
+  });
+  assert.equal(
+    flagsBeside(other, plain),
+    '--packages podman, --memory 1073741824, --cpus 1.5, --nat, --bind /a:/b:ro',
+  );
+  assert.equal(flagsBeside(plain, other), '');
+  assert.equal(
+    flagsBeside(plain, parseLabSpec({ suite: 'trixie', network: 'n' })),
+    '--suite bookworm, --network spawnlet-lab',
+  );
+});
+
+test('specs that differ, differ in a flag', () => {
+  const options = fc.record(
+    {
+      suite: fc.constantFrom('bookworm', 'trixie'),
+      packages: fc.subarray(['podman', 'skopeo']),
+      memory: fc.constantFrom('64m', '1g'),
+      cpus: fc.constantFrom('1', '1.5'),
+      nat: fc.boolean(),
+      binds: fc.subarray(['/a', '/a:/b', '/a:/b:ro']),
+      network: fc.constantFrom('m', 'n'),
+    },
+    { requiredKeys: [] },
+  );
+  fc.assert(
+    fc.property(options, options, (one, other) => {
+      const [a, b] = [parseLabSpec(one), parseLabSpec(other)];
+      const same = flagsBeside(a, b) === '' && flagsBeside(b, a) === '';
+      assert.equal(same, JSON.stringify(a) === JSON.stringify(b));
+    }),
+  );
 });
