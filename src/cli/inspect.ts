@@ -4,12 +4,13 @@ import { directoryOf } from '../app/spec.ts';
 import { defineCommand, documentOption } from './command.ts';
 import { containers } from './containers.ts';
 import { print, rfc3339 } from './output.ts';
-import { rowOf } from './ps.ts';
+import { rowOf, timesOf } from './ps.ts';
 
 /** A state with its times as RFC 3339 has them. */
-function stateOf({ state }: App) {
-  if (state.kind === 'running') return { ...state, since: rfc3339(state.since) };
-  return 'ended' in state ? { ...state, ended: rfc3339(state.ended) } : state;
+function stateOf(app: App) {
+  const { started, ended } = timesOf(app);
+  if (app.state.kind === 'running') return { ...app.state, since: rfc3339(started) };
+  return 'ended' in app.state ? { ...app.state, ended: rfc3339(ended) } : app.state;
 }
 
 const lastRunOf = ({ record }: App) =>

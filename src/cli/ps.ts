@@ -5,12 +5,17 @@ import { defineCommand, outputOption } from './command.ts';
 import { containers } from './containers.ts';
 import { ago, duration, type List, printList, rfc3339 } from './output.ts';
 
-/** When a container's current or last run began and ended, in milliseconds since 1970; undefined where it is not known. */
-function timesOf({ state, unit }: Pick<App, 'state' | 'unit'>) {
+/**
+ * When a container's current or last run began and ended, in milliseconds since 1970; undefined where it is not known. A
+ * record has whole seconds; while the unit is loaded, it knows better.
+ */
+export function timesOf({ state, unit, record }: Pick<App, 'state' | 'unit' | 'record'>) {
   if (state.kind === 'running') return { started: state.since, ended: undefined };
+  const exact = unit.ExecMainExitTimestamp > 0 && record?.invocation === unit.InvocationID;
+  const ended = 'ended' in state ? state.ended : undefined;
   return {
     started: unit.ExecMainStartTimestamp / 1000,
-    ended: 'ended' in state ? state.ended : undefined,
+    ended: ended !== undefined && exact ? unit.ExecMainExitTimestamp / 1000 : ended,
   };
 }
 

@@ -279,7 +279,9 @@ async function runImage(input: RunInput, context: Context): Promise<number> {
     { gate: !input.options['dry-run'], attached, enable: input.options.enable },
     context.signal,
   );
-  await tellDropIns(request.name, 'is there already, and changes this unit too', context);
+  // Drop-ins of a container that is there are no news.
+  if (!(await context.host.files.look(plan.spec.directory)))
+    await tellDropIns(request.name, 'is there already, and changes this unit too', context);
   if (input.options['dry-run']) {
     process.stdout.write(await apps.dryRun(plan));
     return 0;

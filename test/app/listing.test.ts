@@ -65,6 +65,7 @@ test('times in documents are exact, and all of one form', async () => {
     unitProperties: Record<string, unknown>;
   }[];
   assert.match(told?.state.ended ?? '', rfc3339);
+  assert.ok((told?.state.ended ?? '') > (row?.started ?? ''), `${row?.started}, ${told?.state.ended}`);
   assert.match(told?.lastRun.ended ?? '', rfc3339);
   const stamps = Object.entries(told?.unitProperties ?? {}).filter(([key]) => key.endsWith('Timestamp'));
   assert.ok(stamps.length > 3);
@@ -90,6 +91,9 @@ test('run says that a name has drop-ins already, which rm leaves', async () => {
   const { code, err } = await run();
   assert.equal(code, 0);
   assert.match(err, new RegExp(`^spawnlet: ${directory} is there already`, 'm'));
+  const taken = await run();
+  assert.match(taken.err, /ERR_NAME_TAKEN/);
+  assert.doesNotMatch(taken.err, /is there already, and/);
   assert.match((await spawnlet(['rm', '-f', 'dropped'])).err, new RegExp(`${directory} is yours and stays`));
   await rm(directory, { recursive: true });
 });
