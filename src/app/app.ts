@@ -303,7 +303,10 @@ export class Apps {
     const app = await this.get(name, signal);
     if (app.state.kind === 'running') return app;
     throw new SpawnletError('ERR_NOT_RUNNING', `${app.name} is not running (${app.state.kind})`, {
-      hint: `spawnlet start ${app.name}`,
+      hint:
+        app.state.kind === 'restarting'
+          ? `spawnlet logs ${app.name} has what it said before it ended`
+          : `spawnlet start ${app.name}`,
     });
   }
 
@@ -337,7 +340,7 @@ export class Apps {
     const app = await this.get(name, signal);
     const ended = app.state.kind === 'exited' || app.state.kind === 'created';
     if (!ended && !force) {
-      throw new SpawnletError('ERR_RUNNING', `${name} is running`, {
+      throw new SpawnletError('ERR_RUNNING', `${name} is ${app.state.kind}`, {
         hint: `spawnlet stop ${name} first, or spawnlet rm -f ${name}`,
       });
     }

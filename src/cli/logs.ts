@@ -47,7 +47,7 @@ export const logs = defineCommand({
     follow: { type: 'boolean', short: 'f', help: 'go on with what comes, until the container ends' },
     since: { type: 'string', value: 'TIME', help: '10m, 2026-11-22T10:00:00Z, seconds since 1970' },
     until: { type: 'string', value: 'TIME', help: 'the same' },
-    tail: { type: 'string', short: 'n', value: 'LINES', help: 'the last lines only; all' },
+    tail: { type: 'string', short: 'n', value: 'LINES', help: 'the last so many lines, or all' },
     timestamps: { type: 'boolean', short: 't', help: 'with the time of each line' },
     'last-run': { type: 'boolean', help: 'of the current or last run only' },
     stream: { type: 'string', value: 'STREAM', choices: ['stdout', 'stderr'], help: 'stdout or stderr only' },
