@@ -1,8 +1,20 @@
 // runs in a lab: bookworm trixie
 // How runs end, and that it can still be told afterwards.
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { debianImage, done, eventually, type Fixture, spawnlet, system, useImages } from './tools.ts';
+import { SystemdClient } from '../../src/systemd/client.ts';
+import {
+  debianImage,
+  done,
+  eventually,
+  type Fixture,
+  running,
+  spawnlet,
+  system,
+  useImages,
+} from './tools.ts';
 
 let images: Fixture;
 let image: string;
@@ -14,6 +26,7 @@ before(async () => {
 
 after(() => images[Symbol.asyncDispose]());
 
+const signal = AbortSignal.timeout(300_000);
 const run = (...argv: readonly string[]) => spawnlet(['run', ...argv]);
 
 interface Told {
@@ -86,11 +99,8 @@ describe('stop', { concurrency: 3 }, () => {
     '-c',
     `trap 'echo got ${signal}; exit 3' ${signal}; echo ready; while :; do sleep 0.05; done`,
   ];
-  const ready = (name: string) =>
-    eventually(
-      async () => ((await done(['logs', name])).includes('ready') ? true : undefined),
-      `${name} is ready`,
-    );
+  /** Until its own line is in the log. */
+  const ready = async (name: string) => assert.equal(await running(['logs', '-f', name]).line(), 'ready');
 
   test('sends SIGTERM to PID 1, which ends with its own exit code', async () => {
     await done(['run', '-d', '--name=term', image, ...trap('TERM')]);
@@ -148,11 +158,14 @@ describe('restart policies', { concurrency: 2 }, () => {
       '-c',
       'echo run; exit 9',
     ]);
-    const runs = async () => (await done(['logs', 'crashes'])).split('\n').length - 1;
-    await eventually(async () => {
-      const state = (await system('systemctl', 'show', '-P', 'ActiveState', 'crashes')).trim();
-      return state === 'failed' && (await runs()) === 4 ? true : undefined;
-    }, 'it has failed four times');
+    await using systemd = await SystemdClient.connect({ signal });
+    // After each run it has failed for an instant; the fifth start is the one that systemd refuses.
+    await systemd.waitUntil(
+      'crashes.service',
+      unit => unit.SubState === 'failed' && unit.NRestarts === 4,
+      signal,
+    );
+    assert.equal(await done(['logs', 'crashes']), 'run\n'.repeat(4));
     assert.equal((await inspect('crashes')).state.exitCode, 9);
   });
 
@@ -164,24 +177,49 @@ describe('restart policies', { concurrency: 2 }, () => {
 
   test('always starts it again whatever it ended with, and a stop ends that', async () => {
     await done(['run', '-d', '--name=again', '--restart=always', image, 'sh', '-c', 'echo run']);
-    await eventually(
-      async () => ((await done(['logs', 'again'])).startsWith('run\nrun\n') ? true : undefined),
-      'it ran twice',
-    );
+    const logs = running(['logs', '-f', 'again']);
+    assert.deepEqual([await logs.line(), await logs.line()], ['run', 'run']);
     await done(['stop', 'again']);
     assert.match(await system('systemctl', 'show', '-P', 'ActiveState', 'again'), /^(inactive|failed)$/m);
   });
 });
 
+/** Connections to systemd's private socket, by their inodes. */
+async function systemdClients(): Promise<string[]> {
+  const table = await readFile('/proc/net/unix', 'utf8');
+  const connected = /^\S+: \S+ \S+ \S+ 0001 03 +(\d+) \/run\/systemd\/private$/gm;
+  return [...table.matchAll(connected)].map(([, inode = '']) => inode);
+}
+
 test('an end is told when systemd was re-executed', async () => {
-  await done(['run', '-d', '--name=across', image, 'sh', '-c', 'sleep 3; exit 5']);
+  const gate = (name: string) => join(images.directory, name);
+  await system('mkfifo', gate('across'), gate('front'));
+  const waits = (name: string, code: number) => [
+    `--name=${name}`,
+    `-v${images.directory}:/gate`,
+    image,
+    'sh',
+    '-c',
+    `echo here; cat /gate/${name}; exit ${code}`,
+  ];
+  await done(['run', '-d', ...waits('across', 5)]);
   await done(['run', '-d', '--name=before', image, 'sh', '-c', 'exit 6']);
   await done(['wait', 'before']);
-  const waiting = run('--rm', '--name=front', image, 'sh', '-c', 'sleep 3; exit 7');
-  await eventually(async () => ((await done(['ps', '-q'])).includes('front') ? true : undefined), 'it runs');
+  const front = running(['run', '--rm', ...waits('front', 7)]);
+  assert.equal(await front.line(), 'here');
+  const first = await systemdClients();
   const both = done(['wait', 'before', 'across']);
+  const known = await eventually(async () => {
+    const clients = await systemdClients();
+    return clients.every(inode => first.includes(inode)) ? undefined : clients;
+  }, 'wait has connected');
   await system('systemctl', 'daemon-reexec');
-  assert.deepEqual([await both, (await waiting).code], ['6\n5\n', 7]);
+  await eventually(
+    async () => (await systemdClients()).filter(inode => !known.includes(inode)).length >= 2 || undefined,
+    'run and wait have connected again',
+  );
+  for (const name of ['across', 'front']) await writeFile(gate(name), '');
+  assert.deepEqual([await both, await front.ended], ['6\n5\n', 7]);
   assert.equal((await inspect('before')).state.exitCode, 6);
 });
 

@@ -1,10 +1,11 @@
 /** What tests of containers work with: the command itself, and images made of this machine's own programs. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { type ChildOptions, type ChildResult, systemChildren } from '../../src/host/child.ts';
+import { createInterface } from 'node:readline';
+import { type ChildOptions, type ChildResult, ended, systemChildren } from '../../src/host/child.ts';
 import { type ConfigFields, makeImage, type TestImage, writeLayout } from '../harness/images.ts';
 import type { TarEntry } from '../harness/tar.ts';
 
@@ -46,6 +47,27 @@ export async function system(...argv: readonly string[]): Promise<string> {
   const { code, out, err } = told(await systemChildren.capture(argv));
   if (code !== 0) throw new Error(`${argv.join(' ')} ended with ${code}: ${err}`);
   return out;
+}
+
+/** A command that runs. */
+export interface Running {
+  /** What it writes to standard output next. */
+  line(): Promise<string>;
+  /** Its exit code. */
+  readonly ended: Promise<number>;
+}
+
+/** Starts spawnlet; it is killed after a minute. */
+export function running(argv: readonly string[]): Running {
+  const [program = '', ...rest] = words(...argv);
+  const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'inherit'], timeout: 60_000 });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const line = async () => {
+    const { value, done: isOver } = await lines.next();
+    if (isOver) throw new Error(`spawnlet ${argv.join(' ')} ended and said no more`);
+    return value;
+  };
+  return { line, ended: ended(child) };
 }
 
 /** Waits until `look` gives something, which is asked for again and again; the last error is told at the deadline. */

@@ -2,7 +2,7 @@
 // What is particular to the engine nspawn: how the end of a program is told.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { debianImage, done, eventually, spawnlet, system, useImages } from '../app/tools.ts';
+import { debianImage, done, running, spawnlet, useImages } from '../app/tools.ts';
 
 const images = await useImages({ deb: debianImage() });
 after(() => images[Symbol.asyncDispose]());
@@ -10,19 +10,14 @@ after(() => images[Symbol.asyncDispose]());
 const flags = ['--engine', 'nspawn'];
 const image = images.ref('deb');
 
-/** nspawn is there before the program is: whoever kills it then kills nothing. */
-const runs = (program: string) =>
-  eventually(async () => {
-    const found = await system('ps', '-e', '-o', 'args').catch(() => '');
-    return found.split('\n').includes(program) || undefined;
-  }, `${program} runs`);
-
 for (const cleaning of [['--rm'], []])
   test(`a signal that kills the program is told as 128+n ${cleaning.join('')}`, async () => {
-    const running = spawnlet(['run', ...cleaning, ...flags, '--name', 'victim', image, 'sleep', '77777']);
-    await runs('sleep 77777');
+    // nspawn is there before the program is: whoever kills it then kills nothing.
+    const program = ['sh', '-c', 'echo here; exec sleep infinity'];
+    const victim = running(['run', ...cleaning, ...flags, '--name', 'victim', image, ...program]);
+    assert.equal(await victim.line(), 'here');
     await done(['kill', '-s', 'KILL', 'victim']);
-    assert.equal((await running).code, 137);
+    assert.equal(await victim.ended, 137);
   });
 
 test('a program that exits with 1 has not been killed', async () => {

@@ -1,7 +1,7 @@
 // Locks between processes that are killed.
 import assert from 'node:assert/strict';
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -11,6 +11,7 @@ import { ended } from '../../src/host/child.ts';
 import { systemClock } from '../../src/host/clock.ts';
 import { FakeLocks, fileLocks, type Locks } from '../../src/host/lock.ts';
 import type { Holder } from '../../src/host/process.ts';
+import { eventually } from '../app/tools.ts';
 
 const top = mkdtempSync(join(tmpdir(), 'locks-'));
 after(() => rmSync(top, { recursive: true }));
@@ -38,6 +39,20 @@ async function holder(directory: string): Promise<Taker> {
   const made = taker(directory, 'take');
   assert.equal(await made.line(), 'has it');
   return made;
+}
+
+/** Whether a process has an inotify watch of a directory. */
+function isWatching(pid: number | undefined, directory: string): true | undefined {
+  const watch = new RegExp(`^inotify wd:\\S+ ino:${statSync(directory).ino.toString(16)} `, 'm');
+  const table = `/proc/${pid}/fdinfo`;
+  for (const fd of readdirSync(table)) {
+    try {
+      if (watch.test(readFileSync(join(table, fd), 'utf8'))) return true;
+    } catch {
+      // It was closed since.
+    }
+  }
+  return undefined;
 }
 
 test('a lock that another process has is refused, with its name and number', async () => {
@@ -108,8 +123,9 @@ test('whoever waits has the lock as soon as it is released', async () => {
   const other = await holder(directory);
   const waiter = taker(directory, 'wait');
   const said = waiter.line();
-  const early = await Promise.race([said, systemClock.sleep(300).then(() => 'waits')]);
-  assert.equal(early, 'waits');
+  await eventually(async () => isWatching(waiter.child.pid, directory), 'it waits');
+  const silence = Promise.resolve('nothing');
+  assert.equal(await Promise.race([said, silence]), 'nothing');
   other.child.stdin.end();
   assert.equal(await said, 'has it');
   waiter.child.stdin.end();

@@ -10,6 +10,7 @@ import { placesOf } from '../../src/lab/record.ts';
 import { parseLabSpec } from '../../src/lab/spec.ts';
 import { allLabExecutors } from '../../src/lab/step.ts';
 import { labDirectory } from '../../src/names.ts';
+import { eventually } from '../app/tools.ts';
 import { applier, host, sweepOnce } from '../harness/lab.ts';
 
 const name = `d${process.pid}`;
@@ -99,8 +100,10 @@ test('up starts a lab again that had died, with what was in it', () =>
     const [{ pid } = { pid: null }] = await status(host, name);
     assert.ok(pid !== null);
     process.kill(pid, 'SIGKILL');
-    const deadline = AbortSignal.timeout(10_000);
-    while ((await status(host, name))[0]?.state !== 'dead') await host.clock.sleep(5, deadline);
+    await eventually(
+      async () => (await status(host, name))[0]?.state === 'dead' || undefined,
+      'the lab is dead',
+    );
     await up(host, applier, spec, host.locks.self, signal);
     assert.equal((await status(host, name))[0]?.state, 'running');
     assert.equal(readFileSync(`/proc/${await leaderOf(host, name)}/root/root/kept`, 'utf8'), 'kept');

@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { after, afterEach, before, type TestContext, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { makeApplier } from '../../src/host/apply.ts';
 import { systemFiles } from '../../src/host/files.ts';
@@ -13,6 +12,7 @@ import { SystemdClient } from '../../src/systemd/client.ts';
 import { type Address, Connection, privateAddress, systemBusAddress } from '../../src/systemd/connection.ts';
 import { type SystemdStep, systemdExecutors } from '../../src/systemd/executors.ts';
 import type { UnitProperties } from '../../src/systemd/properties.ts';
+import { eventually } from '../app/tools.ts';
 
 const run = promisify(execFile);
 const signal = AbortSignal.timeout(600_000);
@@ -381,7 +381,7 @@ function reexecute(): { isBack: () => boolean; done: Promise<void> } {
   const isBack = () => ![before, undefined].includes(born());
   const done = async () => {
     await run('systemctl', ['daemon-reexec']);
-    while (!(isBack() && (await listens()))) await setTimeout(10, undefined, { signal });
+    await eventually(async () => (isBack() && (await listens())) || undefined, 'systemd listens again');
   };
   return { isBack, done: done() };
 }
