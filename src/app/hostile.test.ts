@@ -2,78 +2,10 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import type { ImageConfig } from '../image/manifest.ts';
+import { runPlan } from '../../test/harness/run-plan.ts';
 import { parseUnit } from '../systemd/unit-file.ts';
 import { planRemove, planRun, type RunPlan } from './plan.ts';
-import type { RunRequest } from './request.ts';
 import { toBeRead } from './shown.ts';
-import { containerOf, type ImageFacts, volumesOf } from './spec.ts';
-
-const config: ImageConfig = {
-  platform: { os: 'linux', architecture: 'amd64' },
-  diffIds: [],
-  entrypoint: [],
-  cmd: ['true'],
-  env: [],
-  user: '',
-  workingDir: '/',
-  volumes: [],
-  labels: {},
-  exposedPorts: [],
-};
-
-const request: RunRequest = {
-  name: 'web',
-  image: 'docker.io/library/web:1',
-  command: [],
-  env: [],
-  volumes: [],
-  tmpfs: [],
-  readOnly: false,
-  capAdd: [],
-  capDrop: [],
-  privileged: false,
-  devices: [],
-  noNewPrivileges: false,
-  network: 'host',
-  restart: { kind: 'no' },
-  stopTimeout: 10,
-  labels: {},
-  terminal: false,
-  stdin: false,
-  removeAfterwards: false,
-  pull: 'missing',
-  engine: 'crun',
-  register: false,
-  tlsVerify: true,
-};
-
-function planOf(asked: Partial<RunRequest> = {}, of: Partial<ImageConfig> = {}, workdir?: string): RunPlan {
-  const wanted = { ...request, ...asked };
-  const its = { ...config, ...of };
-  const image: ImageFacts = {
-    name: wanted.image,
-    digest: `sha256:${'0'.repeat(64)}`,
-    config: its,
-    layers: ['0123456789ab'],
-    layerKeys: ['key'],
-    rootMode: 0o755,
-    user: { uid: 0, gid: 0, additionalGids: [], home: '/' },
-    volumes: volumesOf(wanted, its).map(target => ({ target, content: target.slice(1) })),
-    missingWorkdir: workdir,
-  };
-  const host = { boundingSet: 'ffffffffffffffff', cgroups: 2, devices: [], profile: 'unconfined' } as const;
-  return {
-    request: wanted,
-    spec: containerOf(wanted, image, host),
-    image,
-    now: 0,
-    gate: false,
-    attached: false,
-    enable: false,
-    spawnlet: ['/usr/bin/spawnlet'],
-  };
-}
 
 const texts = (plan: RunPlan) =>
   new Map(
@@ -103,10 +35,10 @@ test('nothing of an image adds a line or a key to the unit', () => {
     parseUnit(text).sections.flatMap(({ lines }) =>
       lines.map(line => JSON.stringify('key' in line ? line.key : line)),
     );
-  const plain = keys(unitText(planOf()));
+  const plain = keys(unitText(runPlan()));
   fc.assert(
     fc.property(hostile, hostile, hostile, (env, label, word) => {
-      const plan = planOf(
+      const plan = runPlan(
         {},
         { env: [`A=${env}`], labels: { [label]: label }, cmd: ['sh', word], workingDir: `/${word}` },
       );
@@ -122,7 +54,7 @@ test('nothing of an image is run by the start script', () => {
     'cp() { printf "%s\\0" "$3"; }; mkdir() { shift; [ $# = 0 ] || printf "%s\\0" "$1"; }; mv() { :; }; rm() { :; }; ';
   fc.assert(
     fc.property(path, path, (volume, workdir) => {
-      const plan = planOf({}, { volumes: [volume] }, workdir.slice(1));
+      const plan = runPlan({}, { volumes: [volume] }, { missingWorkdir: workdir.slice(1) });
       const script = scriptText(plan);
       const begin = script.indexOf('if [ ! -e /var/lib/spawnlet/app/web/prepared ]');
       const part = script
@@ -142,7 +74,7 @@ test('what is shown of the files has no value of the environment', () => {
   fc.assert(
     fc.property(fc.string({ minLength: 1, unit: 'binary' }), text => {
       const secret = `<${text}>`;
-      const plan = planOf(
+      const plan = runPlan(
         { env: [`PASSWORD=${secret}`, `A=b ${secret}`] },
         { env: [`FROM_IMAGE=${secret}`] },
       );
@@ -157,7 +89,7 @@ test('what is shown of the files has no value of the environment', () => {
 
 test('a unit of --rm lies where a boot takes it away', () => {
   assert.deepEqual(
-    [...texts(planOf({ removeAfterwards: true })).keys()].filter(path => path.endsWith('.service')),
+    [...texts(runPlan({ removeAfterwards: true })).keys()].filter(path => path.endsWith('.service')),
     ['/run/systemd/system/web.service'],
   );
 });
@@ -166,7 +98,7 @@ test('what removes a container names every place where it was made', () => {
   const removed = planRemove('web', false, true).steps.flatMap(step =>
     step.do === 'remove' ? step.path : [],
   );
-  const made = planRun(planOf()).steps.flatMap(step => ('path' in step ? step.path : []));
+  const made = planRun(runPlan()).steps.flatMap(step => ('path' in step ? step.path : []));
   const shared = ['/var/lib/spawnlet', '/var/lib/spawnlet/app'];
   const left = made.filter(
     path =>

@@ -1,72 +1,24 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { runPlan } from '../../test/harness/run-plan.ts';
 import { makeApplier } from '../host/apply.ts';
 import { FakeFiles } from '../host/files.ts';
 import { FakeLocks } from '../host/lock.ts';
 import { type Executors, hostExecutors } from '../host/step.ts';
-import { parseConfig } from '../image/document.ts';
 import { appsDirectory, journalDirectory, runtimeDirectory } from '../names.ts';
 import type { SystemdStep } from '../systemd/executors.ts';
 import { type AppStep, planRemove, planRun, type RunPlan } from './plan.ts';
 import type { RunRequest } from './request.ts';
 import { toBeRead } from './shown.ts';
-import { containerOf, type ImageFacts } from './spec.ts';
 
 const signal = new AbortController().signal;
-const digest = `sha256:${'a'.repeat(64)}` as const;
-
-const image: ImageFacts = {
-  name: 'docker.io/library/web:1',
-  digest,
-  config: parseConfig(
-    Buffer.from(
-      JSON.stringify({
-        architecture: 'amd64',
-        os: 'linux',
-        config: { Cmd: ['serve'] },
-        rootfs: { type: 'layers', diff_ids: [digest] },
-      }),
-    ),
-  ),
-  layers: ['aaaaaaaaaaaa'],
-  layerKeys: ['a'.repeat(64)],
-  rootMode: 0o755,
-  user: { uid: 0, gid: 0, additionalGids: [], home: '/root' },
-  volumes: [{ target: '/data', content: 'data' }],
-  missingWorkdir: undefined,
-};
-
-function planOf(change: Partial<RunRequest> = {}, enable = false): RunPlan {
-  const request: RunRequest = {
-    name: 'web',
-    image: 'web:1',
-    command: [],
-    env: ['PASSWORD=hunter2 "quoted"'],
-    volumes: [],
-    tmpfs: [],
-    readOnly: false,
-    capAdd: [],
-    capDrop: [],
-    privileged: false,
-    devices: [],
-    noNewPrivileges: false,
-    network: 'none',
-    restart: { kind: 'no' },
-    stopTimeout: 10,
-    labels: {},
-    terminal: false,
-    stdin: false,
-    removeAfterwards: false,
-    pull: 'missing',
-    engine: 'crun',
-    register: false,
-    tlsVerify: true,
-    ...change,
-  };
-  const host = { boundingSet: 'ffffffffff', cgroups: 2, devices: [], profile: 'unconfined' } as const;
-  const spec = containerOf(request, image, host);
-  return { request, spec, image, now: 0, gate: true, attached: true, enable, spawnlet: ['spawnlet'] };
-}
+/** A run with a secret, of an image with a volume. */
+const planOf = (change: Partial<RunRequest> = {}, enable = false): RunPlan =>
+  runPlan(
+    { env: ['PASSWORD=hunter2 "quoted"'], network: 'none', ...change },
+    { cmd: ['serve'], volumes: ['/data'] },
+    { gate: true, attached: true, enable },
+  );
 
 /** Files and units in memory. */
 class FakeHost {
