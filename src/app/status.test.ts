@@ -13,6 +13,17 @@ const record: RunRecord = {
   ended: 7,
 };
 
+const unit = {
+  ActiveState: 'inactive',
+  SubState: '',
+  ActiveEnterTimestamp: 0,
+  InvocationID: 'a',
+  Result: 'success',
+  ExecMainCode: 0,
+  ExecMainStatus: 0,
+  ExecMainExitTimestamp: 0,
+};
+
 test('a record that was cut short, or is of another version, is none', () => {
   assert.deepEqual(parseRecord(JSON.stringify(record)), record);
   for (const text of [undefined, '', '{"version":1,"inv', '{"version":2}'])
@@ -27,7 +38,7 @@ test('an exit code is the program’s, or 128 and the signal', () => {
 
 test('a state is the unit’s, and the record’s when it is down', () => {
   const of = (ActiveState: string, last?: RunRecord) =>
-    stateOf({ ActiveState, SubState: '', ActiveEnterTimestamp: 5_000 }, last, constants.signals);
+    stateOf({ ...unit, ActiveState, ActiveEnterTimestamp: 5_000 }, last, constants.signals);
   assert.deepEqual(of('active', record), { kind: 'running', since: 5 });
   assert.deepEqual(of('inactive'), { kind: 'created' });
   assert.deepEqual(of('failed', { ...record, status: '3' }), {
@@ -38,9 +49,39 @@ test('a state is the unit’s, and the record’s when it is down', () => {
   });
 });
 
+test('a run that had no time to write its end is told by its failed unit, and after a reboot by what was written before', () => {
+  const assumed = { ...record, code: 'killed', status: 'KILL', ended: 0 };
+  const killed = {
+    ...unit,
+    Result: 'signal',
+    ExecMainCode: 2,
+    ExecMainStatus: 9,
+    ExecMainExitTimestamp: 8_000,
+  };
+  const of = (observed: Partial<typeof unit>, last?: RunRecord) =>
+    stateOf({ ...unit, ...observed }, last, constants.signals);
+  const end = { kind: 'exited', exitCode: 137, oomKilled: false };
+  assert.deepEqual(of({ ...killed, ActiveState: 'failed' }, assumed), { ...end, ended: 8 });
+  assert.deepEqual(of({ ...killed, ActiveState: 'failed', InvocationID: 'b' }, record), { ...end, ended: 8 });
+  assert.deepEqual(of({}, assumed), end);
+  assert.deepEqual(
+    of({ ActiveState: 'failed', ExecMainCode: 1, ExecMainStatus: 1, ExecMainExitTimestamp: 8_000 }),
+    {
+      ...end,
+      exitCode: 1,
+      ended: 8,
+    },
+  );
+  assert.deepEqual(of({ ...killed, ActiveState: 'failed', Result: 'oom-kill' }), {
+    ...end,
+    oomKilled: true,
+    ended: 8,
+  });
+});
+
 test('a unit that systemd is about to start again is restarting', () => {
   const of = (SubState: string, last?: RunRecord) =>
-    stateOf({ ActiveState: 'activating', SubState, ActiveEnterTimestamp: 0 }, last, constants.signals);
+    stateOf({ ...unit, ActiveState: 'activating', SubState }, last, constants.signals);
   assert.deepEqual(of('auto-restart', { ...record, status: '3' }), {
     kind: 'restarting',
     exitCode: 3,

@@ -12,7 +12,7 @@ export interface RunRecord {
   /** Exit code, or the name of the signal. */
   readonly status: string;
   readonly oom: boolean;
-  /** Seconds since 1970. */
+  /** Seconds since 1970; 0 if nobody saw it, since conmon was killed or the host was switched off. */
   readonly ended: number;
 }
 
@@ -36,7 +36,8 @@ export type AppState =
       readonly kind: 'exited' | 'restarting';
       readonly exitCode: number;
       readonly oomKilled: boolean;
-      readonly ended: number;
+      /** Milliseconds since 1970, where it is known. */
+      readonly ended?: number;
     };
 
 /**
@@ -53,9 +54,25 @@ export function exitCodeOf(
 
 const millisecond = 1000;
 
+/** CLD_EXITED of waitid(2), as systemd gives it in ExecMainCode. */
+const exited = 1;
+
+/** What {@link stateOf} reads of a unit. */
+type Observed = Pick<
+  UnitProperties,
+  | 'ActiveState'
+  | 'SubState'
+  | 'ActiveEnterTimestamp'
+  | 'InvocationID'
+  | 'Result'
+  | 'ExecMainCode'
+  | 'ExecMainStatus'
+  | 'ExecMainExitTimestamp'
+>;
+
 /** What a container is doing, from its unit and the record of its last run. */
 export function stateOf(
-  unit: Pick<UnitProperties, 'ActiveState' | 'SubState' | 'ActiveEnterTimestamp'>,
+  unit: Observed,
   record: RunRecord | undefined,
   numbers: Readonly<Record<string, number>>,
 ): AppState {
@@ -65,22 +82,36 @@ export function stateOf(
       return { kind: 'running', since: Math.floor(unit.ActiveEnterTimestamp / millisecond) };
     case 'activating':
       return unit.SubState.startsWith('auto-restart')
-        ? restarting(lastRun(record, numbers))
+        ? restarting(lastRun(unit, record, numbers))
         : { kind: 'starting' };
     case 'deactivating':
       return { kind: 'stopping' };
     default:
-      return lastRun(record, numbers);
+      return lastRun(unit, record, numbers);
   }
 }
 
-function lastRun(record: RunRecord | undefined, numbers: Readonly<Record<string, number>>): AppState {
+/** A unit that has failed knows its last run, which may have had no time to write its record. */
+function lastRun(
+  unit: Observed,
+  record: RunRecord | undefined,
+  numbers: Readonly<Record<string, number>>,
+): AppState {
+  const unrecorded = record === undefined || record.ended === 0 || record.invocation !== unit.InvocationID;
+  if (unit.ActiveState === 'failed' && unit.ExecMainExitTimestamp > 0 && unrecorded) {
+    return {
+      kind: 'exited',
+      exitCode: unit.ExecMainCode === exited ? unit.ExecMainStatus : 128 + unit.ExecMainStatus,
+      oomKilled: unit.Result === 'oom-kill',
+      ended: Math.floor(unit.ExecMainExitTimestamp / millisecond),
+    };
+  }
   if (!record) return { kind: 'created' };
   return {
     kind: 'exited',
     exitCode: exitCodeOf(record, numbers),
     oomKilled: record.oom,
-    ended: record.ended * 1000,
+    ...(record.ended > 0 && { ended: record.ended * 1000 }),
   };
 }
 

@@ -2,7 +2,7 @@ import type { Files } from '../host/files.ts';
 import { bundleOf } from './bundle.ts';
 import type { ContainerSpec } from './container.ts';
 import type { Engine, Way } from './engine.ts';
-import { gateScript, mountScript, recordScript, removeScript, runDirectoryOf } from './script.ts';
+import { gateScript, mountScript, removeScript, runDirectoryOf, writeRecord } from './script.ts';
 import { quoted } from './shell.ts';
 import { signalName } from './signal.ts';
 import type { EngineLines } from './unit.ts';
@@ -19,10 +19,12 @@ import type { EngineLines } from './unit.ts';
  */
 const id = '$INVOCATION_ID';
 
+export const isContainerId = (word: string): boolean => /^[0-9a-f]{32}$/.test(word);
+
 /** The ID of the container that crun has of this name, which is that of its run; undefined if there is none. */
 export async function containerIdOf(files: Files, name: string): Promise<string | undefined> {
   const ids = await files.list(`${runDirectoryOf(name)}/crun`);
-  return ids.find(entry => /^[0-9a-f]{32}$/.test(entry));
+  return ids.find(isContainerId);
 }
 
 const crunCommand = (name: string) =>
@@ -58,7 +60,8 @@ function startScript(spec: ContainerSpec, { removeAfterwards }: Way): string {
     '--full-attach',
     '--log-path=journald:',
     '--log-level=error',
-    ...(removeAfterwards ? ['--exit-command=/bin/bash', `--exit-command-arg=${directory}/stopped`] : []),
+    `--exit-command=/bin/${removeAfterwards ? 'sh' : 'bash'}`,
+    `--exit-command-arg=${directory}/stopped`,
     // With --stdin too, conmon closes the terminal's input when the first of those who attach goes.
     ...(spec.terminal ? ['--terminal'] : spec.stdin ? ['--stdin'] : []),
   ];
@@ -67,10 +70,7 @@ started() {
   local made
   read -r made <&4
   [ -e ${run}/pid ] || exit 1
-${spec.terminal ? '' : openStreams(run)}  ${gateScript(name, `${crunCommand(name)} kill ${id} KILL; exit 1`)
-    .trimEnd()
-    .replaceAll('\n', '\n  ')}
-  wait
+${spec.terminal ? '' : openStreams(run)}${indented(gateScript(name, `${crunCommand(name)} kill ${id} KILL; exit 1`))}${removeAfterwards ? '' : indented(ifKilled(spec))}  wait
   exec ${crunCommand(name)} start ${id}
 }
 exec 3> >(started 4<&0 < /dev/null)
@@ -78,6 +78,11 @@ export _OCI_SYNCPIPE=3
 exec conmon ${[`--cid=${id} --cuuid=${id} --log-tag=${name}`, ...conmon.map(quoted)].join(' \\\n  ')}
 `;
 }
+
+const indented = (text: string) => text.replaceAll(/^(?=.)/gm, '  ');
+
+/** The record of a run whose conmon is killed, or whose host is switched off: nobody is left to write another. */
+const ifKilled = (spec: ContainerSpec) => writeRecord(spec, 'signal', 'killed', 'KILL', 'false', '0');
 
 /** conmon's pipes are the first user's alone; a program that has changed its user may open /dev/stdout again. */
 const openStreams = (run: string) => `  read -r made < ${run}/pid || :
@@ -100,31 +105,36 @@ function stopLines({ name, stopSignal }: ContainerSpec): EngineLines['stop'] {
 }
 
 /**
- * What conmon becomes when a container of `--rm` has ended; it ends as the container did. One that could not be made has
- * no exit code: `spawnlet run` reads why not, and removes it.
+ * What conmon becomes when the container has ended; it ends as the container did. One that could not be made has no exit
+ * code: the unit has failed, and `spawnlet run` reads why.
+ *
+ * systemd's SIGTERM may come meanwhile: the container has heard it, or has ended without.
  */
-const afterConmon = (spec: ContainerSpec) => `#!/bin/bash
+const afterConmon = (spec: ContainerSpec, { removeAfterwards }: Way) => `#!/bin/${removeAfterwards ? 'sh' : 'bash'}
 # Runs when ${spec.name} has ended, in conmon's place.
+trap '' TERM INT QUIT
 code=${runDirectoryOf(spec.name)}/${id}
 [ -e $code ] || exit 1
 read -r code < $code || :
-umount --lazy ${spec.directory}/rootfs
-${removeScript(spec)}exit "$code"
+${removeAfterwards ? `umount --lazy ${spec.directory}/rootfs\n${removeScript(spec)}` : record(spec)}exit "$code"
 `;
+
+const record = (spec: ContainerSpec) => `oom=false
+[ ! -e ${runDirectoryOf(spec.name)}/oom ] || oom=true
+result=success
+[ "$code" = 0 ] || result=exit-code
+${writeRecord(spec, '$result', 'exited', '"$code"', '$oom', '"$EPOCHSECONDS"')}`;
 
 export const crun: Engine = {
   refuse: () => undefined,
   bundle: bundleOf,
   startScript,
-  stoppedScript: (spec, { removeAfterwards }) =>
-    removeAfterwards
-      ? afterConmon(spec)
-      : recordScript(spec, `[ ! -e ${runDirectoryOf(spec.name)}/oom ] || oom=true\n`),
-  lines: (spec, { removeAfterwards }) => ({
+  stoppedScript: afterConmon,
+  lines: spec => ({
     engine: 'crun',
     stop: stopLines(spec),
-    // To spawn a command after the main process takes systemd as long as to start a container.
-    stopped: !removeAfterwards,
+    // To spawn a command after the main process takes systemd as long as to start a container: conmon becomes it.
+    stopped: false,
     more: [['Delegate', 'memory pids']],
   }),
   fifos: () => [],

@@ -81,19 +81,25 @@ fi
 `;
 }
 
-/**
- * What is left to do when the unit has ended: the record that `ps -a`, `wait` and `inspect` read. It is written by the
- * unit itself, so that it is there though nobody watched. `find` is the engine's: it may set `oom`, `EXIT_CODE` and
- * `EXIT_STATUS`.
- */
-export function recordScript({ name, directory }: ContainerSpec, find: string): string {
-  return `#!/bin/bash
-# Runs when ${name} has ended, however it ended.
-oom=false
-${find}printf '{"version":1,"invocation":"%s","result":"%s","code":"%s","status":"%s","oom":%s,"ended":%s}\\n' \\
-  "$INVOCATION_ID" "$SERVICE_RESULT" "$EXIT_CODE" "$EXIT_STATUS" "$oom" "$EPOCHSECONDS" > ${directory}/record~
+/** One record, as the shell's printf takes it; `ended` 0: not known. */
+const recordFormat = `'{"version":1,"invocation":"%s","result":"%s","code":"%s","status":"%s","oom":%s,"ended":%s}\\n'`;
+
+/** Writes what `ps -a`, `wait` and `inspect` read of the last run; a reader sees the former record or this one, whole. */
+export const writeRecord = ({ directory }: ContainerSpec, ...values: readonly string[]): string =>
+  `printf ${recordFormat} \\
+  "$INVOCATION_ID" ${values.join(' ')} > ${directory}/record~
 mv ${directory}/record~ ${directory}/record
 `;
+
+/**
+ * What systemd runs when the unit has ended, so that the record is there though nobody watched. `find` is the engine's: it
+ * may set `oom`, `EXIT_CODE` and `EXIT_STATUS`.
+ */
+export function recordScript(spec: ContainerSpec, find: string): string {
+  return `#!/bin/bash
+# Runs when ${spec.name} has ended, however it ended.
+oom=false
+${find}${writeRecord(spec, '"$SERVICE_RESULT"', '"$EXIT_CODE"', '"$EXIT_STATUS"', '"$oom"', '"$EPOCHSECONDS"')}`;
 }
 
 /** With `--rm` the container's files go instead. */

@@ -71,6 +71,22 @@ describe('an end', { concurrency: 3 }, () => {
     assert.match(await done(['ps', '-a']), /^killed .*Exited \(137\) .*, SIGKILL/m);
   });
 
+  test('of conmon itself, killed with all else, is told as a kill, also when systemd has forgotten it', async () => {
+    await done(['run', '--name=slain', image, 'true']);
+    await done(['start', 'slain']);
+    await done(['wait', 'slain']);
+    assert.equal((await inspect('slain')).lastRun?.result, 'success');
+    await done(['rm', 'slain']);
+    await done(['run', '-d', '--name=slain', image, 'sleep', 'infinity']);
+    const waiting = done(['wait', 'slain']);
+    await system('systemctl', 'kill', '--kill-whom=all', '--signal=KILL', 'slain');
+    assert.equal(await waiting, '137\n');
+    assert.match(await done(['ps', '-a']), /^slain .*Exited \(137\) .*, SIGKILL/m);
+    await system('systemctl', 'reset-failed', 'slain');
+    const { state } = await inspect('slain');
+    assert.deepEqual([state.kind, state.exitCode], ['exited', 137]);
+  });
+
   test('for want of memory is told as such', async () => {
     const { code, err } = await run('--rm', '--memory=32m', image, ...greedy);
     assert.equal(code, 137);
