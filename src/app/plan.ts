@@ -117,7 +117,7 @@ export function planRun(plan: RunPlan): Plan<AppStep> {
         mode: 0o644,
       },
       ...(plan.enable ? [{ do: 'enable-unit', name: unit } as const] : []),
-      { do: 'start-unit', name: unit },
+      { do: 'start-unit', name: unit, fresh: true },
     ],
   };
 }

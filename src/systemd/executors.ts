@@ -5,8 +5,8 @@ import type { UnitLevelProperty, UnitProperties } from './properties.ts';
 
 /** The steps that change what systemd runs. Unit files are written by the host's `write-file`. */
 export type SystemdStep =
-  /** Starts a unit and waits for the job; undone by stopping it, if it was down before. */
-  | { readonly do: 'start-unit'; readonly name: string }
+  /** Starts a unit and waits for the job; undone by stopping it, if it was down before, as one that is `fresh` was. */
+  | { readonly do: 'start-unit'; readonly name: string; readonly fresh?: true }
   /** Stops a unit and waits until it is down; undone by starting it, if it was up before. */
   | { readonly do: 'stop-unit'; readonly name: string }
   /** Kills every process of a unit and waits until it is down; they cannot come back. */
@@ -96,8 +96,8 @@ export function systemdExecutors(
   return {
     'start-unit': {
       describe: step => `start ${step.name}`,
-      satisfied: step => settled(step, ['active']),
-      prior: wasUp,
+      satisfied: async step => !step.fresh && (await settled(step, ['active'])),
+      prior: async step => (step.fresh ? { up: false } : wasUp(step)),
       apply: start,
       undo: async (step, prior) => {
         if (!was(prior, 'up')) await takeBack(step, undoing());
