@@ -3,8 +3,10 @@ import { watch } from 'node:fs';
 import { basename } from 'node:path';
 import type { Applier } from '../host/apply.ts';
 import { SpawnletError } from '../host/error.ts';
+import { isOnOverlay } from '../host/file-system.ts';
 import type { Host } from '../host/host.ts';
 import type { Holder } from '../host/process.ts';
+import { labDirectory, stateDirectory } from '../names.ts';
 import { type Hierarchy, parseHierarchies } from './cgroup.ts';
 import { freeAddress, readNetworks } from './network.ts';
 import { downPlan, type LabStep, treePlan, upPlan } from './plan.ts';
@@ -39,6 +41,14 @@ export async function observeHierarchies(host: Host): Promise<Hierarchy[]> {
   });
 }
 
+/** Labs and what runs in them are overlays. On an overlay the lab would not boot, or nothing would run in it. */
+async function refuseOverlay(): Promise<void> {
+  if (!(await isOnOverlay(labDirectory))) return;
+  throw new SpawnletError('ERR_LAB_OVERLAY', `${stateDirectory} is on an overlay, where no lab can be`, {
+    hint: `bind a directory of a real file system there; in a container: docker run -v spawnlet:${stateDirectory} …`,
+  });
+}
+
 /** The record of a lab to be, or of the one that is there already with the same spec. */
 async function recordFor(host: Host, spec: LabSpec, owner: Holder | null): Promise<LabRecord> {
   const records = await readRecords(host.files);
@@ -68,6 +78,7 @@ async function recordFor(host: Host, spec: LabSpec, owner: Holder | null): Promi
 }
 
 async function plansFor(host: Host, spec: LabSpec, owner: Holder | null) {
+  await refuseOverlay();
   const recipe = recipeOf(spec, architectures[process.arch] ?? process.arch);
   const record = await recordFor(host, spec, owner);
   return {

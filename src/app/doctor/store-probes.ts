@@ -1,5 +1,6 @@
 import { lstat, mkdir, readFile, statfs } from 'node:fs/promises';
 import { messageOf } from '../../host/error.ts';
+import { isOnOverlay } from '../../host/file-system.ts';
 import type { Entry } from '../../image/layer/entry.ts';
 import { Extractor } from '../../image/layer/extractor.ts';
 import { blockSize } from '../../image/layer/header.ts';
@@ -7,9 +8,6 @@ import { endOfArchive, extraHeaders, writeHeader } from '../../image/layer/write
 import { stateDirectory } from '../../names.ts';
 import { shell } from './ask.ts';
 import { missing, note, ok, type Probe } from './diagnosis.ts';
-
-/** Of statfs(2). */
-const overlayMagic = 0x794c7630;
 
 /** Mounts an overlay where nobody sees it, writes through it and removes a file of the lower directory. */
 const tryOverlay = `cd "$1"
@@ -36,7 +34,7 @@ export const overlay: Probe = {
       const said = messageOf(error);
       if (!(await readFile('/proc/filesystems', 'utf8')).includes('\toverlay\n'))
         return missing('this kernel has no overlayfs', 'modprobe overlay');
-      if ((await statfs(directory)).type === overlayMagic)
+      if (await isOnOverlay(directory))
         return missing(
           `${stateDirectory} is on an overlay itself: ${said}`,
           `bind a directory of a real file system at ${stateDirectory}`,
