@@ -83,6 +83,16 @@ const identity = (path: string, name: string) => `identify() {
 `;
 
 /**
+ * In a chroot the root of the mount namespace is another directory, and stays it in the lab, whose systemd could then not tell
+ * where a container's root is: `crun exec` came out above the chroot. There the chroot is first made the namespace's root.
+ */
+const leaveChroot = `entered='nsenter --mount=/proc/self/ns/mnt --wd=/ /bin/sh -euc'
+if [ "$1" = inside ] && ! $entered '[ / -ef . ]'; then
+  exec $entered 'mount --rbind . .; cd "$(pwd -P)"; pivot_root . .; umount --lazy .; exec chroot . "$0" rooted' "$0"
+fi
+`;
+
+/**
  * The script that boots a lab. It enters the network's namespace, takes a mount namespace of its own, so that no mount
  * of a lab is ever on the host, and starts nspawn. Without systemd as PID 1 it first enters the cgroups that were made
  * for the lab, and stays to start nspawn again after a reboot, which nspawn tells by 133; a unit does both by itself.
@@ -99,11 +109,11 @@ export function bootScript(record: LabRecord, hierarchies: readonly Hierarchy[])
 set -e
 ${identity(places.process, name)}`;
   if (record.supervisor === 'systemd')
-    return `${head}if [ "$1" != inside ]; then
+    return `${head}if [ $# = 0 ]; then
   identify
   exec ${isolate} slave "$0" inside
 fi
-${mount}
+${leaveChroot}${mount}
 exec ${nspawn}
 `;
   const enter = (leaf: string) =>
@@ -119,7 +129,7 @@ machine)
 ${enter(machineLeaf)}  exec ${nspawn}
   ;;
 esac
-${mount}
+${leaveChroot}${mount}
 # nspawn keeps locks and sockets there.
 mkdir -p /run/systemd
 mount -t tmpfs tmpfs /run/systemd

@@ -36,6 +36,25 @@ export const systemd: Probe = {
   },
 };
 
+/** Ends with 0 if whoever enters the unit's mount namespace, as `exec` does, comes to its root directory. */
+const enterSelf = `exec 3< /
+exec nsenter --mount=/proc/self/ns/mnt /bin/sh -c '[ / -ef /proc/self/fd/3 ]'`;
+
+export const rootDirectory: Probe = {
+  name: 'root directory',
+  purpose: 'exec comes into a container by its mount namespace',
+  needs: ['root', 'systemd'],
+  look: async ({ host }, signal) => {
+    const { code } = await inUnit(host, ['PrivateMounts=yes'], enterSelf, signal);
+    // A shell that is not found there is another's, too.
+    if (code === 0) return ok('systemd’s is that of its mount namespace');
+    return missing(
+      'systemd runs in a chroot: exec would come out at the root of the mount namespace, outside of it',
+      'start systemd, or the lab, outside of the chroot; or where pivot_root(8) has made it the root',
+    );
+  },
+};
+
 export const cgroups: Probe = {
   name: 'cgroups',
   purpose: 'a container’s processes are its unit’s cgroup',

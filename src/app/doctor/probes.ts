@@ -3,13 +3,23 @@ import type { Host } from '../../host/host.ts';
 import { layersDirectory, stateDirectory } from '../../names.ts';
 import type { Place, Probe } from './diagnosis.ts';
 import { container, labs, nspawn, nspawnProgram, program, seccomp, sockets } from './engine-probes.ts';
-import { cgroups, inotify, journal, limits, root, systemd, userNamespaces } from './host-probes.ts';
+import {
+  cgroups,
+  inotify,
+  journal,
+  limits,
+  root,
+  rootDirectory,
+  systemd,
+  userNamespaces,
+} from './host-probes.ts';
 import { idmaps, overlay, space, unpacking, whiteouts } from './store-probes.ts';
 
 /** Every probe, in the order of the report. */
 export const probes: readonly Probe[] = [
   root,
   systemd,
+  rootDirectory,
   cgroups,
   limits,
   overlay,
