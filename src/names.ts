@@ -57,3 +57,15 @@ export const formatVersion = 1;
 
 /** Embedded systemd hosts: `trees/`, `labs/` and `networks/` below it. */
 export const labDirectory = `${stateDirectory}/lab`;
+
+/** Trees of machines, where machinectl finds them; a clone of a base is mounted here. */
+export const machinesDirectory = '/var/lib/machines';
+
+/** Settings of machines, by systemd-nspawn's own format; systemd.nspawn(5). */
+export const nspawnSettings = '/etc/systemd/nspawn';
+
+/** One directory per machine: its spec, what it changed since its base, snapshots. */
+export const machineStateDirectory = `${stateDirectory}/machine`;
+
+/** Read-only trees that machines are cloned from. */
+export const basesDirectory = `${stateDirectory}/base`;
