@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { afterEach, test } from 'node:test';
 import { makeApplier } from '../../src/host/apply.ts';
 import { leaderOf } from '../../src/lab/enter.ts';
 import { down, status, sweep, up } from '../../src/lab/lab.ts';
@@ -19,18 +19,25 @@ const spec = parseLabSpec({ name, network: name });
 const journals = join(labDirectory, `journal-${name}`);
 const signal = AbortSignal.timeout(600_000);
 
+/** One that a failed test has left would fail those after it. */
+afterEach(async () => {
+  if (await host.files.look(placesOf(name).directory)) await down(host, applier, name, signal);
+});
+
 /** Everything on this host that a lab could leave, without what belongs to other labs that run beside this test. */
 function traces(): string[] {
   const others = /spawnlet-lab-(?!d\d)|labs\/(?!d\d)|netns\/t\d/;
-  const directory = (path: string) => {
+  /** Of none if it is gone: a group may go while this looks. */
+  const entries = (path: string) => {
     try {
-      return readdirSync(path).map(entry => join(path, entry));
+      return readdirSync(path, { withFileTypes: true });
     } catch {
       return [];
     }
   };
+  const directory = (path: string) => entries(path).map(entry => join(path, entry.name));
   const groups = (path: string): string[] =>
-    readdirSync(path, { withFileTypes: true }).flatMap(entry => {
+    entries(path).flatMap(entry => {
       const below = join(path, entry.name);
       return entry.isDirectory() ? [below, ...groups(below)] : [];
     });
