@@ -437,15 +437,17 @@ export class Apps {
 const refusedBy = (engine: string, what: string, hint: string) =>
   new SpawnletError('ERR_ENGINE', `the engine ${engine} has no ${what}`, { hint });
 
-/** Signals PID 1 of a container of systemd-nspawn: the child of the unit's main process with a PID namespace of its own. */
+/** Signals PID 1 of a container of systemd-nspawn: the grandchild of the unit's main process with a PID namespace of its own. */
 async function killLeader({ files }: Host, name: string, main: number, number: number): Promise<void> {
   const namespaceOf = async (pid: number) => {
     const entry = await files.look(`/proc/${pid}/ns/pid`);
     return entry?.kind === 'link' ? entry.target : undefined;
   };
   const own = await namespaceOf(main);
-  const children = (await files.read(`/proc/${main}/task/${main}/children`)) ?? '';
-  for (const pid of children.trim().split(' ').map(Number)) {
+  const childrenOf = async (pid: number) =>
+    ((await files.read(`/proc/${pid}/task/${pid}/children`)) ?? '').split(' ').filter(Boolean).map(Number);
+  const children = await childrenOf(main);
+  for (const pid of (await Promise.all(children.map(childrenOf))).flat()) {
     const namespace = await namespaceOf(pid);
     if (namespace === undefined || namespace === own) continue;
     process.kill(pid, number);

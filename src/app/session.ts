@@ -4,10 +4,9 @@ import { constants } from 'node:os';
 import { dirname } from 'node:path';
 import { Attachment, resize, type Streams } from '../engine/attach.ts';
 import { runDirectoryOf } from '../engine/script.ts';
-import { check, ended } from '../host/child.ts';
+import { ended } from '../host/child.ts';
 import { isErrno, SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
-import { logNamespace } from '../names.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
 import type { UnitWatch } from '../systemd/watch.ts';
@@ -37,7 +36,6 @@ export class Session {
   readonly #run: Run;
   #memory: FSWatcher | undefined;
   #outOfMemory = false;
-  #invocation = '';
 
   constructor(name: string, deps: Dependencies, run: Run = { whole: true, made: async () => undefined }) {
     this.#name = name;
@@ -169,7 +167,6 @@ export class Session {
       if (!this.#run.whole && (state.ExecMainExitTimestamp ?? 0) > 0) break;
       if (started && state.Job === 0 && ['inactive', 'failed'].includes(state.ActiveState ?? '')) break;
     }
-    this.#invocation = state.InvocationID ?? '';
     const killed = state.ExecMainCode !== 1;
     return exitCodeOf(
       {
@@ -178,22 +175,6 @@ export class Session {
       },
       constants.signals,
     );
-  }
-
-  /**
-   * {@link ended} for the engine nspawn, which exits with 1 where a signal has killed the program, and says which one in
-   * the journal alone.
-   */
-  async endedByNspawn(watch: UnitWatch, signal: AbortSignal): Promise<number> {
-    const code = await this.ended(watch, signal);
-    if (code !== 1) return code;
-    const { syncJournal } = await import('../systemd/journal-sync.ts');
-    await syncJournal(logNamespace, signal);
-    const lastLine = `journalctl --namespace=${logNamespace} --quiet --no-pager --output=cat --lines=1`;
-    const fromNspawn = ['_COMM=systemd-nspawn', `_SYSTEMD_INVOCATION_ID=${this.#invocation}`];
-    const said = await check(this.#deps.host.children, [...lastLine.split(' '), ...fromNspawn], { signal });
-    const [, status] = /terminated by signal (\w+)\.$/m.exec(said.toString()) ?? [];
-    return status === undefined ? code : exitCodeOf({ code: 'killed', status }, constants.signals);
   }
 }
 

@@ -117,5 +117,5 @@ export async function followPipes(
     copied = session.pipes(request.stdin);
   }, context.signal);
   await copied;
-  return await session.endedByNspawn(watch, context.signal);
+  return await session.ended(watch, context.signal);
 }

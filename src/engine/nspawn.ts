@@ -58,7 +58,7 @@ out=/dev/null err=/dev/null
 [ ! -p ${run}/stdout ] || out=${run}/stdout
 [ ! -p ${run}/stderr ] || err=${run}/stderr
 [ ! -p ${run}/stdin ] || exec < ${run}/stdin
-# Whatever carries them holds a lock, so that the unit's end waits for the last line.
+# Whatever carries them holds a lock.
 exec 9> ${run}/streams
 flock --shared 9
 log='exec systemd-cat --identifier=${name} --level-prefix=no'
@@ -69,7 +69,20 @@ run=()
 export SYSTEMD_NSPAWN_TMPFS_TMP=0 SYSTEMD_LOG_TARGET=journal
 # For an image without systemd nspawn would mount a tree of version 1, which every process of the host would then be in.
 [ ! -e /sys/fs/cgroup/cgroup.controllers ] || export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
-exec systemd-nspawn "\${run[@]}" ${words.map(quoted).join(' \\\n  ')} 9>&-
+exec 8<&0
+systemd-nspawn "\${run[@]}" ${words.map(quoted).join(' \\\n  ')} <&8 8<&- 9>&- &
+nspawn=$!
+trap "kill $nspawn" TERM
+while kill -0 $nspawn 2>/dev/null; do wait $nspawn || :; done
+trap '' TERM
+code=0
+wait $nspawn || code=$?
+# A process that has gone before journald takes notice of it has its lines in no unit.
+journalctl --namespace=spawnlet --sync || :
+# systemd kills whatever is left when the main process has ended: that waits for the last line.
+exec > /dev/null 2>&1 8<&- 9>&-
+flock ${run}/streams true
+${findCode(spec)}exit $code
 `;
 }
 
@@ -77,16 +90,35 @@ exec systemd-nspawn "\${run[@]}" ${words.map(quoted).join(' \\\n  ')} 9>&-
 const machineName = (name: string) =>
   name.replaceAll(/[^a-zA-Z0-9-]+/g, '-').replace(/^-+|-+$/g, '') || 'container';
 
+/** What nspawn writes to the container's standard error, last, when it could not run the program. */
+const execError = (program: string, why: string) => quoted(`execv(${program}) failed: ${why}`);
+
 /**
- * nspawn exits with 1 when a signal has killed the container, and says so in the journal alone. The kernel counts who was
- * out of memory in the unit's cgroup; it is the unit's result only where OOMPolicy= is not that of delegated cgroups.
+ * nspawn exits with 1 when a signal has killed the container, and says so in the journal alone; also when it could not run
+ * the program, and says that where the program's errors go.
  */
-const findEnd = (name: string) => `if [ "$EXIT_CODE:$EXIT_STATUS" = exited:1 ]; then
-  journalctl --namespace=spawnlet --sync
-  signal=$(journalctl --namespace=spawnlet -u ${name}.service _COMM=systemd-nspawn _SYSTEMD_INVOCATION_ID=$INVOCATION_ID -o cat -n 1 --no-pager)
-  case $signal in *'terminated by signal '*) EXIT_CODE=killed EXIT_STATUS=\${signal##* } EXIT_STATUS=\${EXIT_STATUS%.} ;; esac
+const findCode = ({ name, args: [program = ''] }: ContainerSpec) => `if [ $code = 1 ]; then
+  last() {
+    journalctl --namespace=spawnlet --quiet --no-pager --output=cat --lines=1 _SYSTEMD_INVOCATION_ID=$INVOCATION_ID "$@"
+  }
+  journalctl --namespace=spawnlet --sync || :
+  end=$(last _COMM=systemd-nspawn)
+  case $end in
+    *'terminated by signal '*) end=\${end##* } code=$((128 + $(kill -l \${end%.}))) ;;
+    *)
+      case $(last SYSLOG_IDENTIFIER=${name} PRIORITY=3) in
+        ${execError(program, 'No such file or directory')}) code=127 ;;
+        ${execError(program, '')}*) code=126 ;;
+      esac ;;
+  esac
 fi
-[ "$SERVICE_RESULT" != oom-kill ] || oom=true
+`;
+
+/**
+ * The kernel counts who was out of memory in the unit's cgroup; it is the unit's result only where OOMPolicy= is not that of
+ * delegated cgroups.
+ */
+const findOom = (name: string) => `[ "$SERVICE_RESULT" != oom-kill ] || oom=true
 group=$(systemctl show --property=ControlGroup --value ${name}.service)
 ! grep -qs 'oom_kill [1-9]' /sys/fs/cgroup/memory$group/memory.oom_control /sys/fs/cgroup$group/memory.events || oom=true
 `;
@@ -113,15 +145,11 @@ export const nspawn: Engine = {
   },
   startScript,
   stoppedScript: (spec, { removeAfterwards }) =>
-    removeAfterwards ? `#!/bin/bash\n${removeScript(spec)}` : recordScript(spec, findEnd(spec.name)),
-  // ExecStop= runs when the container has ended by itself too: without it systemd would kill what carries the streams.
-  lines: spec => ({
+    removeAfterwards ? `#!/bin/bash\n${removeScript(spec)}` : recordScript(spec, findOom(spec.name)),
+  lines: () => ({
     engine: 'nspawn',
     stopped: true,
-    stop: [
-      ['ExecStop', `-/bin/sh -c 'kill $MAINPID; exec flock ${runDirectoryOf(spec.name)}/streams true'`],
-      ['KillSignal', 'SIGCONT'],
-    ],
+    stop: [],
     more: [['Delegate', 'yes']],
   }),
   fifos: stdin => ['stdout', 'stderr', ...(stdin ? ['stdin'] : [])],

@@ -32,3 +32,22 @@ test('an out-of-memory kill is told', async () => {
   const [found] = JSON.parse(await done(['inspect', 'greedy'])) as { state: object }[];
   assert.partialDeepStrictEqual(found?.state, { kind: 'exited', exitCode: 137, oomKilled: true });
 });
+
+for (const [program, code] of [
+  ['/nowhere', 127],
+  ['not-in-the-path', 127],
+  ["it's no [program]*", 127],
+  ['/etc', 126],
+  ['/etc/passwd', 126],
+] as const)
+  test(`${program}, which cannot be run, is told by ${code}`, async () => {
+    assert.equal((await spawnlet(['run', '--rm', ...flags, image, program])).code, code);
+    assert.equal((await spawnlet(['run', ...flags, '--name=cannot', image, program])).code, code);
+    assert.equal(await done(['wait', 'cannot']), `${code}\n`);
+    await done(['rm', 'cannot']);
+  });
+
+test('a program that says what nspawn says of another has run', async () => {
+  const lies = ['sh', '-c', 'echo "execv(/nowhere) failed: No such file or directory" >&2; exit 1'];
+  assert.equal((await spawnlet(['run', '--rm', ...flags, image, ...lies])).code, 1);
+});
