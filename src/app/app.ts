@@ -113,6 +113,8 @@ export class Apps {
     const { name } = plan.request;
     await using _lock = await this.#deps.host.locks.take(`app-${name}`);
     await this.#refuseTaken(name, signal);
+    const store = await this.#deps.store();
+    await using _lease = await store.hold(plan.image.digest, plan.image.layerKeys, signal);
     await this.#deps.applier.apply(planRun(plan), signal);
   }
 
@@ -398,6 +400,8 @@ export class Apps {
     const plan = await this.prepare(app.request, { gate: false, attached: false, enable: false }, signal);
     if (plan.image.digest === app.imageDigest) return 'unchanged';
     const at = directoryOf(name);
+    const store = await this.#deps.store();
+    await using _lease = await store.hold(plan.image.digest, plan.image.layerKeys, signal);
     await this.#deps.applier.apply(
       {
         title: `refresh ${name}`,

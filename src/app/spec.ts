@@ -9,7 +9,7 @@ import type { ContainerSpec, Device, Mount } from '../engine/container.ts';
 import { defaultSeccomp, type Profile, resolveProfile } from '../engine/seccomp.ts';
 import { parseSignal } from '../engine/signal.ts';
 import { SpawnletError } from '../host/error.ts';
-import type { ImageConfig } from '../image/manifest.ts';
+import type { Digest, ImageConfig } from '../image/manifest.ts';
 import { appsDirectory } from '../names.ts';
 import type { RunRequest } from './request.ts';
 
@@ -17,7 +17,7 @@ import type { RunRequest } from './request.ts';
 export interface ImageFacts {
   /** As the store calls it. */
   readonly name: string;
-  readonly digest: string;
+  readonly digest: Digest;
   readonly config: ImageConfig;
   /** Names of its unpacked layers, lowest first. */
   readonly layers: readonly string[];

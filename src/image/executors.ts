@@ -1,6 +1,6 @@
 import type { Host } from '../host/host.ts';
 import type { Executors } from '../host/step.ts';
-import type { InUse, Removed } from './garbage.ts';
+import type { FindInUse, Removed } from './garbage.ts';
 import type { Platform } from './manifest.ts';
 import type { LayerProgress } from './pull.ts';
 import { formatReference, parseReference } from './reference.ts';
@@ -31,7 +31,7 @@ export interface ImageDependencies {
   readonly host: Host;
   readonly open: (reference: string, signal: AbortSignal) => Promise<Source>;
   /** What apps run from, asked at the moment when something is to go. */
-  readonly inUse: () => Promise<InUse>;
+  readonly inUse: FindInUse;
   readonly progress?: (event: LayerProgress) => void;
   readonly pulled?: (image: StoredImage) => void;
   readonly removed?: (removed: Removed) => void;
@@ -39,7 +39,7 @@ export interface ImageDependencies {
 
 export function imageExecutors(dependencies: ImageDependencies): Executors<ImageStep> {
   const { store, host, open, inUse, progress, pulled, removed } = dependencies;
-  const clean = async (_step: ImageStep, signal: AbortSignal) => store.collect(await inUse(), signal);
+  const clean = async (_step: ImageStep, signal: AbortSignal) => store.collect(inUse, signal);
   return {
     'pull-image': {
       clean,
@@ -69,7 +69,7 @@ export function imageExecutors(dependencies: ImageDependencies): Executors<Image
       apply: async (step, signal) => {
         const there: string[] = [];
         for (const image of step.images) if (await store.find(image)) there.push(image);
-        removed?.(await store.remove(there, await inUse(), signal));
+        removed?.(await store.remove(there, inUse, signal));
       },
     },
     'prune-images': {
@@ -78,7 +78,7 @@ export function imageExecutors(dependencies: ImageDependencies): Executors<Image
         step.all ? 'remove all images that no app runs from' : 'remove images without a name',
       satisfied: async () => false,
       apply: async (step, signal) => {
-        removed?.(await store.prune(step, await inUse(), signal));
+        removed?.(await store.prune(step, inUse, signal));
       },
     },
   };

@@ -9,7 +9,10 @@ export interface InUse {
   readonly layers: ReadonlySet<LayerKey>;
 }
 
-export const nothingInUse: InUse = { manifests: new Set(), layers: new Set() };
+/** Asked while nobody else changes the store. */
+export type FindInUse = () => Promise<InUse>;
+
+export const nothingInUse: FindInUse = async () => ({ manifests: new Set(), layers: new Set() });
 
 /** What was taken away. */
 export interface Removed {
@@ -29,21 +32,20 @@ export interface Swept {
 }
 
 /**
- * Mark and sweep: `choose` says which rows stay; all that these, the keys of leases and what apps use do not need goes.
+ * Mark and sweep: `choose` says which rows stay; all that these and what is in use do not need goes.
  * The caller holds the store's lock.
  */
 export async function sweep(
   index: ImageIndex,
   store: LayerStore,
   inUse: InUse,
-  leased: Iterable<LayerKey>,
   choose: (rows: Row[]) => Promise<Row[]>,
 ): Promise<Swept> {
   const before = await index.rows();
   const after = await choose(before);
   if (after.length !== before.length) await index.write(after);
   const blobs = new Set<string>();
-  const keys = new Set<LayerKey>([...inUse.layers, ...leased]);
+  const keys = new Set<LayerKey>(inUse.layers);
   for (const row of after) {
     blobs.add(keyOf(row.digest)).add(keyOf(row.annotations[rootAnnotation]));
     const image = await index.read(row);

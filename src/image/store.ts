@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
-import { type InUse, type Removed, sweep } from './garbage.ts';
+import { type FindInUse, type InUse, type Removed, sweep } from './garbage.ts';
 import { ImageIndex, nameAnnotation, nameRow, type Row, rootAnnotation } from './image-index.ts';
 import { type LayerKey, LayerStore } from './layer-store.ts';
 import { type Lease, leasedKeys, takeLease } from './lease.ts';
@@ -98,15 +98,15 @@ export class Store {
   }
 
   /** Takes names or whole images away, and what only they needed. Throws `ERR_IMAGE_NOT_FOUND`, `ERR_IMAGE_IN_USE`. */
-  async remove(what: readonly string[], inUse: InUse, signal: AbortSignal): Promise<Removed> {
+  async remove(what: readonly string[], inUse: FindInUse, signal: AbortSignal): Promise<Removed> {
     const gone: Row[] = [];
-    return this.#sweep(inUse, signal, async rows => {
+    return this.#sweep(inUse, signal, async (rows, { manifests }) => {
       for (const word of what) {
         const image = await this.get(word);
         const all = rows.filter(row => row.digest === image.manifest);
         const named = all.filter(row => row.annotations[nameAnnotation] === word);
         gone.push(...(named.length > 0 ? named : all));
-        if (inUse.manifests.has(image.manifest) && all.every(row => gone.includes(row)))
+        if (manifests.has(image.manifest) && all.every(row => gone.includes(row)))
           throw new SpawnletError('ERR_IMAGE_IN_USE', `a container uses image ${word}`, {
             hint: 'remove the container first: spawnlet ps -a shows it',
           });
@@ -119,17 +119,16 @@ export class Store {
    * Takes away images without a name, with `all` also named ones, unless in use; and layers and blobs that nothing
    * needs, among them what killed processes left.
    */
-  prune(options: { readonly all: boolean }, inUse: InUse, signal: AbortSignal): Promise<Removed> {
-    return this.#sweep(inUse, signal, async rows =>
+  prune(options: { readonly all: boolean }, inUse: FindInUse, signal: AbortSignal): Promise<Removed> {
+    return this.#sweep(inUse, signal, async (rows, { manifests }) =>
       rows.filter(
-        row =>
-          inUse.manifests.has(row.digest) || (!options.all && row.annotations[nameAnnotation] !== undefined),
+        row => manifests.has(row.digest) || (!options.all && row.annotations[nameAnnotation] !== undefined),
       ),
     );
   }
 
   /** Takes away what killed processes left: layers and blobs that no image, lease or app needs, and halves of them. */
-  async collect(inUse: InUse, signal: AbortSignal): Promise<void> {
+  async collect(inUse: FindInUse, signal: AbortSignal): Promise<void> {
     const { files } = this.#host;
     for (const name of ['', 'blobs/sha256', 'layers', 'leases'])
       await files.sweep(join(this.directory, name));
@@ -140,6 +139,22 @@ export class Store {
   async lease(keys: readonly LayerKey[], signal: AbortSignal): Promise<Lease> {
     await using _lock = await this.#host.locks.wait(storeLock, signal);
     return takeLease(this.directory, this.#host, keys);
+  }
+
+  /**
+   * Keeps an image from {@link remove} and {@link prune} until an app has been made of it.
+   *
+   * @throws ERR_IMAGE_NOT_FOUND if it was removed since it was found.
+   */
+  async hold(manifest: Digest, keys: readonly LayerKey[], signal: AbortSignal): Promise<Lease> {
+    await using _lock = await this.#host.locks.wait(storeLock, signal);
+    const named = (await this.#index.rows()).some(row => row.digest === manifest);
+    const layers = await Promise.all(keys.map(key => this.layers.find(key)));
+    if (named && layers.every(layer => layer !== undefined))
+      return takeLease(this.directory, this.#host, [manifest, ...keys]);
+    throw new SpawnletError('ERR_IMAGE_NOT_FOUND', `image ${manifest} was removed meanwhile`, {
+      hint: 'pull it again',
+    });
   }
 
   /** Runs `work` while no other process changes the store. */
@@ -174,10 +189,18 @@ export class Store {
     return this.get(name);
   }
 
-  async #sweep(inUse: InUse, signal: AbortSignal, choose: (rows: Row[]) => Promise<Row[]>): Promise<Removed> {
-    const { removed, directories } = await this.exclusively(signal, async () =>
-      sweep(this.#index, this.layers, inUse, await leasedKeys(this.directory, this.#host), choose),
-    );
+  async #sweep(
+    inUse: FindInUse,
+    signal: AbortSignal,
+    choose: (rows: Row[], used: InUse) => Promise<Row[]>,
+  ): Promise<Removed> {
+    const { removed, directories } = await this.exclusively(signal, async () => {
+      // Leases first: who holds one gives it up when the app that is in use is there.
+      const leased = await leasedKeys(this.directory, this.#host);
+      const { manifests, layers } = await inUse();
+      const used = { manifests: new Set([...manifests, ...leased]), layers: new Set([...layers, ...leased]) };
+      return sweep(this.#index, this.layers, used, rows => choose(rows, used));
+    });
     for (const directory of directories) await this.layers.discard(directory);
     return removed;
   }

@@ -248,7 +248,7 @@ describe('the store', () => {
     const image = await b.pull('one', one);
     await b.pull('also', one);
     await b.pull('two', two);
-    const inUse = { manifests: new Set([image.manifest]), layers: new Set<string>() };
+    const inUse = async () => ({ manifests: new Set([image.manifest]), layers: new Set<string>() });
     assert.deepEqual((await b.store.remove(['also'], inUse, signal)).images, []);
     await assert.rejects(b.store.remove(['one'], inUse, signal), refused('ERR_IMAGE_IN_USE'));
     const removed = await b.store.remove(['one'], nothingInUse, signal);
@@ -267,12 +267,27 @@ describe('the store', () => {
       (await b.store.images()).map(image => image.names),
       [['app'], []],
     );
-    const keep = { manifests: new Set<string>(), layers: new Set(old.layers.map(layer => layer.key)) };
+    const keep = async () => ({
+      manifests: new Set<string>(),
+      layers: new Set(old.layers.map(layer => layer.key)),
+    });
     const pruned = await b.store.prune({ all: false }, keep, signal);
     assert.deepEqual([pruned.images, pruned.layers], [[old.manifest], 0]);
     assert.equal((await b.store.prune({ all: false }, nothingInUse, signal)).layers, 1);
     assert.equal((await b.store.prune({ all: true }, nothingInUse, signal)).layers, 2);
     assert.deepEqual(await b.store.images(), []);
+  });
+
+  it('keeps an image that a run has found until its container is there, and tells a run that came too late', async () => {
+    await using b = await bench();
+    const image = await b.pull('app', one);
+    const keys = image.layers.map(layer => layer.key);
+    const lease = await b.store.hold(image.manifest, keys, signal);
+    await assert.rejects(b.store.remove(['app'], nothingInUse, signal), refused('ERR_IMAGE_IN_USE'));
+    assert.deepEqual((await b.store.prune({ all: true }, nothingInUse, signal)).layers, 0);
+    await lease[Symbol.asyncDispose]();
+    await b.store.remove(['app'], nothingInUse, signal);
+    await assert.rejects(b.store.hold(image.manifest, keys, signal), refused('ERR_IMAGE_NOT_FOUND'));
   });
 
   it('is pruned beside a pull without taking its layers away', async () => {
