@@ -21,6 +21,18 @@ export type TreeSource =
     }
   | { readonly kind: 'oci'; readonly image: string };
 
+/** How a tree is built, for sources that are built. */
+export interface TreeBuild {
+  readonly packages: readonly string[];
+  /** Of a Debian archive: `main`, `universe`. */
+  readonly components: readonly string[];
+  readonly mirror?: string;
+  /** A path of the host. */
+  readonly keyring?: string;
+  /** A URL without checksum or signature is taken. */
+  readonly insecure: boolean;
+}
+
 /** User namespaces; ownership is always mapped by the mount, never changed in the tree. */
 export type PrivateUsers =
   | { readonly kind: 'no' }
@@ -137,6 +149,8 @@ export interface Credential {
 export interface MachineSpec {
   readonly name: string;
   readonly from: TreeSource;
+  /** Undefined: the builder's own defaults. */
+  readonly build?: TreeBuild;
   /** Boots the init of the tree, or runs one command as PID 2. */
   readonly start: { readonly kind: 'boot' } | { readonly kind: 'command'; readonly argv: readonly string[] };
   readonly enabled: boolean;
