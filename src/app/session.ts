@@ -1,8 +1,9 @@
-import { existsSync, type FSWatcher, watch } from 'node:fs';
+import { existsSync, type FSWatcher, readFileSync, watch } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
 import { Attachment, resize, type Streams } from '../engine/attach.ts';
+import { isContainerId } from '../engine/crun.ts';
 import { runDirectoryOf } from '../engine/script.ts';
 import { ended } from '../host/child.ts';
 import { isErrno, SpawnletError } from '../host/error.ts';
@@ -34,8 +35,9 @@ export class Session {
   readonly #name: string;
   readonly #deps: Dependencies;
   readonly #run: Run;
-  #memory: FSWatcher | undefined;
+  #files: FSWatcher | undefined;
   #outOfMemory = false;
+  #exitCode: number | undefined;
 
   constructor(name: string, deps: Dependencies, run: Run = { whole: true, made: async () => undefined }) {
     this.#name = name;
@@ -68,7 +70,7 @@ export class Session {
       over.abort();
     }
     await this.#run.made();
-    this.#watchMemory();
+    this.#watchFiles();
     await atGate();
     // The script has the other end open; what is written stays there until it is read.
     await writeFile(gateOf(this.#name), '\n', { flag: 'r+' });
@@ -103,17 +105,19 @@ export class Session {
 
   /** Copies the streams until the container closes them, or until the user leaves. */
   async copy(attachment: Attachment, streams: Streams, signal: AbortSignal): Promise<'detached' | 'ended'> {
-    this.#watchMemory();
+    this.#watchFiles();
     return await attachment.copy(streams, signal);
   }
 
   /**
-   * Takes notice of the file that conmon makes when the kernel has killed for want of memory. It is gone with the run, so
-   * the notice is kept from before the run.
+   * Takes notice of the files that conmon makes: one when the kernel has killed for want of memory, and one with the exit
+   * code, which counts where systemd forgets the unit while it is not heard. Both are gone with the run.
    */
-  #watchMemory(): void {
-    this.#memory ??= watch(runDirectoryOf(this.#name), (_event, file) => {
+  #watchFiles(): void {
+    const directory = runDirectoryOf(this.#name);
+    this.#files ??= watch(directory, (_event, file) => {
       if (file === 'oom') this.#outOfMemory = true;
+      if (file !== null && isContainerId(file)) this.#exitCode ??= exitCodeIn(`${directory}/${file}`);
     });
   }
 
@@ -123,7 +127,7 @@ export class Session {
   }
 
   [Symbol.dispose](): void {
-    this.#memory?.close();
+    this.#files?.close();
   }
 
   /** Copies the streams of an engine without conmon, through FIFOs; resolves at the end of the outputs. */
@@ -167,6 +171,7 @@ export class Session {
       if (!this.#run.whole && (state.ExecMainExitTimestamp ?? 0) > 0) break;
       if (started && state.Job === 0 && ['inactive', 'failed'].includes(state.ActiveState ?? '')) break;
     }
+    if (!((state.ExecMainExitTimestamp ?? 0) > 0) && this.#exitCode !== undefined) return this.#exitCode;
     const killed = state.ExecMainCode !== 1;
     return exitCodeOf(
       {
@@ -184,6 +189,16 @@ const nameOf = (number: number) =>
   Object.entries(constants.signals)
     .find(([, value]) => value === number)?.[0]
     .slice(3) ?? '';
+
+/** What conmon has written; undefined if it is gone already. */
+function exitCodeIn(path: string): number | undefined {
+  try {
+    const code = Number.parseInt(readFileSync(path, 'utf8'), 10);
+    return Number.isNaN(code) ? undefined : code;
+  } catch {
+    return undefined;
+  }
+}
 
 /** Waits until there is something at a path, in a directory that is there. */
 async function made(path: string, signal: AbortSignal): Promise<void> {
