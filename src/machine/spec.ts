@@ -1,5 +1,9 @@
 /** What a machine is: the value that flags, `kind: Machine` files and an adopted machine become. */
 
+import type { Network } from '../network/spec.ts';
+
+export type { Addressing, Interface, InterfaceKind, Network, PublishedPort } from '../network/spec.ts';
+
 /** Where the tree of a machine comes from; `--from`. */
 export type TreeSource =
   /** Cloned from a base: a mount, or a snapshot where the file system has them. */
@@ -38,47 +42,6 @@ export type PrivateUsers =
   | { readonly kind: 'no' }
   | { readonly kind: 'pick' }
   | { readonly kind: 'range'; readonly base: number; readonly count: number };
-
-export interface PublishedPort {
-  readonly protocol: 'tcp' | 'udp';
-  /** Address of the host; undefined for all of them, 127.0.0.1 included. */
-  readonly address?: string;
-  readonly hostPort: number;
-  readonly port: number;
-}
-
-/** How an interface gets its addresses. Written into the machine in the form that its OS reads. */
-export interface Addressing {
-  /** `dhcp`, or CIDR addresses of both families; empty: left to the machine, or for `nat` given by spawnlet. */
-  readonly addresses: 'dhcp' | readonly string[];
-  readonly gateways: readonly string[];
-  readonly dns: readonly string[];
-}
-
-export type InterfaceKind =
-  /** A veth on spawnlet's own bridge, with NAT. */
-  | { readonly kind: 'nat'; readonly ports: readonly PublishedPort[] }
-  /** A veth on a bridge that is there, whoever made it. */
-  | { readonly kind: 'bridge'; readonly bridge: string }
-  | { readonly kind: 'ovs'; readonly bridge: string; readonly vlan?: number }
-  | { readonly kind: 'macvlan'; readonly parent: string }
-  | { readonly kind: 'ipvlan'; readonly parent: string }
-  /** systemd-nspawn's --network-zone=. */
-  | { readonly kind: 'zone'; readonly zone: string }
-  /** An interface of the host, moved into the machine while it runs. */
-  | { readonly kind: 'physical'; readonly interface: string };
-
-export type Interface = InterfaceKind &
-  Addressing & {
-    /** The name inside: `host0` for the first veth, unless given. */
-    readonly name: string;
-    readonly mac?: string;
-  };
-
-export type Network =
-  | { readonly kind: 'host' }
-  | { readonly kind: 'none' }
-  | { readonly kind: 'private'; readonly interfaces: readonly Interface[] };
 
 export type Mount =
   | {
