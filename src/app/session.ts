@@ -37,6 +37,7 @@ export class Session {
   readonly #run: Run;
   #files: FSWatcher | undefined;
   #outOfMemory = false;
+  readonly #exit = Promise.withResolvers<number>();
   #exitCode: number | undefined;
 
   constructor(name: string, deps: Dependencies, run: Run = { whole: true, made: async () => undefined }) {
@@ -62,7 +63,11 @@ export class Session {
     gone.catch(() => undefined);
     const late = AbortSignal.timeout(startDeadline);
     try {
-      await made(`${runDirectoryOf(this.#name)}/made`, AbortSignal.any([signal, over.signal, late]));
+      await until(
+        'there',
+        `${runDirectoryOf(this.#name)}/made`,
+        AbortSignal.any([signal, over.signal, late]),
+      );
     } catch (error) {
       if (error !== notMade && !isErrno(error, 'ENOENT')) throw error;
       throw this.#failed((await this.#deps.host.files.read(`${directoryOf(this.#name)}/error`)) ?? '');
@@ -117,7 +122,9 @@ export class Session {
     const directory = runDirectoryOf(this.#name);
     this.#files ??= watch(directory, (_event, file) => {
       if (file === 'oom') this.#outOfMemory = true;
-      if (file !== null && isContainerId(file)) this.#exitCode ??= exitCodeIn(`${directory}/${file}`);
+      if (file === null || !isContainerId(file)) return;
+      this.#exitCode ??= exitCodeIn(`${directory}/${file}`);
+      if (this.#exitCode !== undefined) this.#exit.resolve(this.#exitCode);
     });
   }
 
@@ -154,10 +161,28 @@ export class Session {
   }
 
   /**
-   * The exit code of the run that `watch` has seen from its start, when the unit's main process has ended, and what the
-   * unit does after that if this session waits for it.
+   * The exit code of the run that `watch` has seen from its start, when the unit has ended; with `--rm`, when the container
+   * has ended and its files are gone.
    */
   async ended(watch: UnitWatch, signal: AbortSignal): Promise<number> {
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    try {
+      const ends = [this.#endedUnit(watch, signal)];
+      return await Promise.race(this.#run.whole ? ends : [...ends, this.#removed(either)]);
+    } finally {
+      over.abort();
+    }
+  }
+
+  /** conmon's successor removes the files as its last act; systemd hears of its end a few milliseconds later. */
+  async #removed(signal: AbortSignal): Promise<number> {
+    const code = await this.#exit.promise;
+    await until('gone', directoryOf(this.#name), signal);
+    return code;
+  }
+
+  async #endedUnit(watch: UnitWatch, signal: AbortSignal): Promise<number> {
     let state: Partial<UnitProperties> = {};
     for await (const change of watch) {
       // To ask for a unit that is not there loads it for a moment: such changes come before the run's own.
@@ -200,10 +225,10 @@ function exitCodeIn(path: string): number | undefined {
   }
 }
 
-/** Waits until there is something at a path, in a directory that is there. */
-async function made(path: string, signal: AbortSignal): Promise<void> {
+/** Waits until there is something at a path, or nothing, in a directory that is there. */
+async function until(what: 'there' | 'gone', path: string, signal: AbortSignal): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const look = () => existsSync(path) && resolve();
+  const look = () => existsSync(path) === (what === 'there') && resolve();
   const abort = () => reject(signal.reason);
   const watcher = watch(dirname(path), look);
   signal.addEventListener('abort', abort, { once: true });

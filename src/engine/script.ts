@@ -102,6 +102,6 @@ oom=false
 ${find}${writeRecord(spec, '"$SERVICE_RESULT"', '"$EXIT_CODE"', '"$EXIT_STATUS"', '"$oom"', '"$EPOCHSECONDS"')}`;
 }
 
-/** With `--rm` the container's files go instead. */
+/** With `--rm` the container's files go instead, its directory last: who waits for the end waits for that. */
 export const removeScript = ({ name, directory }: ContainerSpec): string =>
-  `rm -rf ${directory} ${transientUnits}/${name}.service\n`;
+  `rm -rf ${transientUnits}/${name}.service ${directory}\n`;
