@@ -25,7 +25,7 @@ function refuse(what: string, why: string, hint = 'change the value'): never {
 const noncharacter = /\p{Noncharacter_Code_Point}/u;
 
 /** What no setting can hold, whatever its escapes. */
-function checkText(what: string, text: string): void {
+export function checkText(what: string, text: string): void {
   if (text.includes('\0')) refuse(what, 'holds a NUL');
   if (!text.isWellFormed()) refuse(what, 'is not Unicode');
   if (noncharacter.test(text)) refuse(what, 'holds a code point that is no character');
