@@ -89,7 +89,8 @@ function tell(error: unknown, debug: boolean): number {
 }
 
 const argv = process.argv.slice(2);
-process.stdout.on('error', (error: unknown) => process.exit(tell(error, false)));
+// Also an error of standard output; a handler of its own would have Node make that stream before it is used: 5 ms.
+process.on('uncaughtException', (error: unknown) => process.exit(tell(error, false)));
 main(argv)
   .catch((error: unknown) => tell(error, argv[0] === '--debug'))
   // Output to files, pipes and terminals is written at once; to take node's heap apart would take as long as to start it.
