@@ -69,3 +69,6 @@ export const machineStateDirectory = `${stateDirectory}/machine`;
 
 /** Read-only trees that machines are cloned from. */
 export const basesDirectory = `${stateDirectory}/base`;
+
+/** Rules and the script of the bridge that machines share, {@link persistentUnits} has its unit. */
+export const natDirectory = '/etc/spawnlet/network';

@@ -46,3 +46,6 @@ export interface NetworkedMachine {
   readonly name: string;
   readonly network: Network;
 }
+
+/** A line of a settings file; the third word says why it is there, for a comment above it. */
+export type Assignment = readonly [key: string, value: string, why?: string];

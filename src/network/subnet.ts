@@ -1,0 +1,95 @@
+import { createHash } from 'node:crypto';
+import { BlockList, isIP, isIPv4 } from 'node:net';
+import { SpawnletError } from '../host/error.ts';
+
+/** Networks of spawnlet's own bridge, as CIDR. The bridge has the first address of each. */
+export interface Subnets {
+  readonly v4: string;
+  readonly v6: string;
+}
+
+/** A CIDR taken apart. */
+export interface Cidr {
+  readonly address: string;
+  readonly prefix: number;
+}
+
+/** Reads `10.0.0.2/24`, `fd00::2/64`; undefined if it is none. */
+export function parseCidr(text: string): Cidr | undefined {
+  const match = /^([^/]+)\/(\d{1,3})$/.exec(text);
+  const [, address = '', digits = ''] = match ?? [];
+  const family = isIP(address);
+  const prefix = Number(digits);
+  if (family === 0 || prefix > (family === 4 ? 32 : 128) || address.includes('%')) return undefined;
+  return { address, prefix };
+}
+
+/** Private networks that Docker, podman, Kubernetes and home routers do not use by themselves. */
+const candidates = [
+  '10.153.0.0/22',
+  '10.187.0.0/22',
+  '10.221.0.0/22',
+  '10.139.0.0/22',
+  '172.30.216.0/22',
+  '192.168.216.0/22',
+];
+
+/** Hosts of a network of 22 bits that a machine can have: the bridge is 1, the last is for broadcast. */
+const lastHost = 1022;
+
+function overlap(one: string, other: string): boolean {
+  const [a, b] = [parseCidr(one), parseCidr(other)];
+  if (!a || !b || isIP(a.address) !== isIP(b.address)) return false;
+  const [wide, narrow] = a.prefix <= b.prefix ? [a, b] : [b, a];
+  const list = new BlockList();
+  const family = isIPv4(wide.address) ? 'ipv4' : 'ipv6';
+  list.addSubnet(wide.address, wide.prefix, family);
+  return list.check(narrow.address, family);
+}
+
+/**
+ * Networks for the bridge: the first of a list that no route of the host leads into, and a prefix of RFC 4193 that
+ * follows from the host.
+ *
+ * @param routes CIDR, the default routes left out
+ * @param hostId /etc/machine-id
+ * @throws ERR_NETWORK_SUBNET if every one is taken
+ */
+export function chooseSubnets(routes: readonly string[], hostId: string): Subnets {
+  const v4 = candidates.find(candidate => !routes.some(route => overlap(route, candidate)));
+  if (v4 === undefined)
+    throw new SpawnletError('ERR_NETWORK_SUBNET', `this host has routes into ${candidates.join(', ')}`, {
+      hint: 'use a bridge of your own: --network bridge:NAME',
+    });
+  const digest = createHash('sha256').update(`spawnlet\n${hostId}`).digest('hex');
+  return { v4, v6: `fd${digest.slice(0, 2)}:${digest.slice(2, 6)}:${digest.slice(6, 10)}::/64` };
+}
+
+/** The address of a host in both networks, with the prefix length. */
+export function hostAddress(subnets: Subnets, host: number): { readonly v4: string; readonly v6: string } {
+  const [base, prefix] = subnets.v4.split('/');
+  const [a, b, c] = (base ?? '').split('.').map(Number) as [number, number, number];
+  const [v6, length] = subnets.v6.split('/');
+  return {
+    v4: `${a}.${b}.${c + (host >> 8)}.${host & 255}/${prefix}`,
+    v6: `${v6}${host.toString(16)}/${length}`,
+  };
+}
+
+/**
+ * The lowest addresses of the bridge's networks that no machine has: one of each, with the same host number.
+ *
+ * @param taken addresses of other machines, without prefix lengths
+ * @throws ERR_NETWORK_FULL
+ */
+export function allocate(subnets: Subnets, taken: Iterable<string>): readonly [v4: string, v6: string] {
+  const used = new Set(taken);
+  const bare = (address: string) => address.replace(/\/.*$/, '');
+  for (let host = 2; host <= lastHost; host++) {
+    const { v4, v6 } = hostAddress(subnets, host);
+    if (!used.has(bare(v4)) && !used.has(bare(v6))) return [v4, v6];
+  }
+  throw new SpawnletError('ERR_NETWORK_FULL', `every address of ${subnets.v4} is a machine's`, {
+    hint: 'spawnlet machine ls shows them; use a bridge of your own for more: --network bridge:NAME',
+  });
+}
