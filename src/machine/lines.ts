@@ -28,8 +28,8 @@ export type Tree =
 export interface HostFacts {
   /** Device nodes that there are, of those that profiles name. */
   readonly devices: readonly string[];
-  /** /sys/module/apparmor is there. */
-  readonly apparmor: boolean;
+  /** What /sys/module shows; `none`: the host is itself a container that does not see it. */
+  readonly modules: 'none' | 'plain' | 'apparmor';
   /** `unified`: cgroup v2 alone; `mixed`: version 1 has controllers. */
   readonly cgroups: 'unified' | 'mixed';
   readonly gpu: GpuFacts;

@@ -87,13 +87,17 @@ function nested({ name, host, overlay }: ProfileFacts): ProfileLine[] {
       'rw',
       'The kubelet and k3s read it to learn what the kernel has killed for memory.',
     ),
-    {
-      place: 'Files',
-      key: 'BindReadOnly',
-      value: '/sys/module',
-      why: 'docker and k3s look there for what the kernel can do (overlay, br_netfilter, nf_conntrack).',
-    },
-    ...(host.apparmor
+    ...(host.modules === 'none'
+      ? []
+      : [
+          {
+            place: 'Files',
+            key: 'BindReadOnly',
+            value: '/sys/module',
+            why: 'docker and k3s look there for what the kernel can do (overlay, br_netfilter, nf_conntrack).',
+          } as const,
+        ]),
+    ...(host.modules === 'apparmor'
       ? [
           {
             place: 'Files',
