@@ -131,7 +131,7 @@ export function serviceDropIn(spec: MachineSpec, network: NetworkLines, facts: M
             why: 'systemd-nspawn copies resolv.conf and makes its links as it starts: the network of the host has to be there.',
             lines: [['After', 'network.target nss-lookup.target']],
           },
-          { why: 'Interfaces of the host that it is attached to.', lines: network.unit },
+          { lines: network.unit },
           {
             why: 'Where its tree and what is bound into it may be mounted.',
             lines: mountsFor(spec, facts),
@@ -163,7 +163,7 @@ export function serviceDropIn(spec: MachineSpec, network: NetworkLines, facts: M
             lines: credentialsOf(spec.name, spec.credentials),
           },
           ...mergedGroups(fromProfiles),
-          { why: 'For its network.', lines: network.service },
+          { lines: network.service },
         ]),
         ...sectionOf('X-Spawnlet', [{ lines: recordOf(spec) }]),
       ],

@@ -1,19 +1,14 @@
 /** What the files of a machine are rendered from, beside its spec, and how their lines are put in groups. */
 
+import type { NetworkLines as Lines } from '../network/lines.ts';
+import type { Assignment } from '../network/spec.ts';
 import type { Section, UnitLine } from '../systemd/unit-file.ts';
 import type { PrivateUsers } from './spec.ts';
 
-export type Assignment = readonly [key: string, value: string];
+export type { Assignment } from '../network/spec.ts';
 
 /** What a machine's network takes in its files. */
-export interface NetworkLines {
-  /** Of `[Network]` in the `.nspawn` file. */
-  readonly nspawn: readonly Assignment[];
-  /** Of `[Unit]` in the drop-in: the devices that it is ordered after. */
-  readonly unit: readonly Assignment[];
-  /** Of `[Service]` in the drop-in. */
-  readonly service: readonly Assignment[];
-}
+export type NetworkLines = Pick<Lines, 'nspawn' | 'unit' | 'service'>;
 
 /** What lies at /var/lib/machines/NAME. */
 export type Tree =
@@ -68,14 +63,22 @@ export interface Group {
   readonly lines: readonly Assignment[];
 }
 
-/** A section of groups, those without lines left out; undefined if none is left. */
+/** A section of groups, those without lines left out; none if no group is left. */
 export function sectionOf(name: string, groups: readonly Group[]): Section[] {
   const full = groups.filter(group => group.lines.length > 0);
   if (full.length === 0) return [];
   return [{ name, lines: full.flatMap(linesOf) }];
 }
 
+const comment = (why: string | undefined): UnitLine[] =>
+  why === undefined ? [] : [{ kind: 'other', text: `# ${why}` }];
+
 function linesOf(group: Group): UnitLine[] {
-  const comment: UnitLine[] = group.why === undefined ? [] : [{ kind: 'other', text: `# ${group.why}` }];
-  return [...comment, ...group.lines.map(([key, value]): UnitLine => ({ kind: 'assignment', key, value }))];
+  return [
+    ...comment(group.why),
+    ...group.lines.flatMap(([key, value, why]): UnitLine[] => [
+      ...comment(why),
+      { kind: 'assignment', key, value },
+    ]),
+  ];
 }
