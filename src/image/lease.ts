@@ -1,20 +1,17 @@
 import { join } from 'node:path';
 import type { Host } from '../host/host.ts';
-import type { LayerKey } from './layer-store.ts';
-import type { Digest } from './manifest.ts';
 import { holderOf, temporaryName } from './work-name.ts';
 
 /** Held while a pull is under way, whose layers are not yet those of an image, or a run, whose image is not yet in use. */
 export interface Lease extends AsyncDisposable {}
 
+/** The key of a layer, or the digest of a manifest. */
+export type Leased = string;
+
 const leasesOf = (directory: string) => join(directory, 'leases');
 
 /** Writes which layers, and which manifest, are needed. The caller holds the store's lock. */
-export async function takeLease(
-  directory: string,
-  host: Host,
-  keys: readonly (LayerKey | Digest)[],
-): Promise<Lease> {
+export async function takeLease(directory: string, host: Host, keys: readonly Leased[]): Promise<Lease> {
   const path = join(leasesOf(directory), temporaryName(host.locks.self));
   await host.files.makeDirectory(leasesOf(directory), 0o700);
   await host.files.write(path, `${JSON.stringify(keys)}\n`, 0o600);
@@ -22,14 +19,14 @@ export async function takeLease(
 }
 
 /** What pulls and runs under way need; leases of processes that are gone are removed. The caller holds the store's lock. */
-export async function leasedKeys(directory: string, host: Host): Promise<(LayerKey | Digest)[]> {
-  const keys: (LayerKey | Digest)[] = [];
+export async function leasedKeys(directory: string, host: Host): Promise<Leased[]> {
+  const keys: Leased[] = [];
   for (const name of await host.files.list(leasesOf(directory))) {
     const holder = holderOf(name);
     if (!holder || !host.locks.isAlive(holder)) await host.files.remove(join(leasesOf(directory), name));
     else {
       const text = await host.files.read(join(leasesOf(directory), name));
-      if (text !== undefined) keys.push(...(JSON.parse(text) as (LayerKey | Digest)[]));
+      if (text !== undefined) keys.push(...(JSON.parse(text) as Leased[]));
     }
   }
   return keys;
