@@ -110,7 +110,10 @@ function stopLines({ name, stopSignal }: ContainerSpec): EngineLines['stop'] {
  *
  * systemd's SIGTERM may come meanwhile: the container has heard it, or has ended without.
  */
-const afterConmon = (spec: ContainerSpec, { removeAfterwards }: Way) => `#!/bin/${removeAfterwards ? 'sh' : 'bash'}
+const afterConmon = (
+  spec: ContainerSpec,
+  { removeAfterwards }: Way,
+) => `#!/bin/${removeAfterwards ? 'sh' : 'bash'}
 # Runs when ${spec.name} has ended, in conmon's place.
 trap '' TERM INT QUIT
 code=${runDirectoryOf(spec.name)}/${id}
