@@ -1,0 +1,294 @@
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+  renameSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { isErrno, SpawnletError } from '../../host/error.ts';
+import { temporaryName } from '../../host/process.ts';
+
+/** Who a file belongs to, by the tree's own numbers, and its permission bits. */
+export interface Ownership {
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** A small file of a tree; each character is one byte (latin1), so that what is not understood is kept as it was. */
+export interface GuestText extends Ownership {
+  readonly text: string;
+}
+
+export type GuestEntry = Ownership &
+  (
+    | { readonly kind: 'file'; readonly size: number }
+    | { readonly kind: 'directory' }
+    | { readonly kind: 'link'; readonly target: string }
+    | { readonly kind: 'other' }
+  );
+
+/** Linux's own limit on symbolic links in one path. */
+const linkMax = 40;
+
+/** Enough for every file that is read here. */
+const readMax = 2 ** 20;
+
+/** O_PATH: a handle to whatever is there, which opens nothing. The number is that of x86 and arm64. */
+const pathOnly = 0o10000000;
+
+/** Where a path leads: the directory that has its last name, and what is there. */
+interface Spot extends Disposable {
+  /** A handle of the directory. */
+  readonly directory: number;
+  /** Empty for the root itself. */
+  readonly name: string;
+  /** Handle of what is there; undefined if nothing is. */
+  readonly found: number | undefined;
+}
+
+/** Of a directory that is on the way and missing. */
+const directoryMode = 0o755;
+
+const latin1Parts = (text: string) => text.split('/').filter(part => part !== '' && part !== '.');
+
+/** A name in an open directory: /proc has a link to it, which the kernel follows to that very directory. */
+const at = (directory: number, name: string): Buffer =>
+  Buffer.from(`/proc/self/fd/${directory}/${name}`, 'latin1');
+
+/**
+ * A tree that somebody else filled, maybe to harm. Paths are resolved as openat2(2) does with RESOLVE_IN_ROOT: `..` stops at
+ * the root, and links, also absolute ones, start there. Each directory is held open while its entry is looked at, so a
+ * path leads to the same place even if the tree is changed meanwhile. Nothing but regular files is opened, and what is
+ * written replaces the entry of its name, whatever kind that had.
+ */
+export class GuestRoot implements Disposable {
+  readonly #root: number;
+  readonly path: string;
+
+  /** @throws the system's error if there is no such directory. */
+  constructor(path: string) {
+    this.path = path;
+    this.#root = openSync(path, pathOnly | constants.O_DIRECTORY);
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#root);
+  }
+
+  /** What is at a path; a link that its last name is, is followed or shown. Undefined if nothing is there. */
+  look(path: string, last: 'follow' | 'keep' = 'keep'): GuestEntry | undefined {
+    using spot = this.#find(path, last);
+    if (spot?.found === undefined) return undefined;
+    const stat = fstatSync(spot.found);
+    const own = { mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid };
+    if (stat.isFile()) return { kind: 'file', size: stat.size, ...own };
+    if (stat.isDirectory()) return { kind: 'directory', ...own };
+    if (!stat.isSymbolicLink()) return { kind: 'other', ...own };
+    return { kind: 'link', target: readlinkSync(at(spot.directory, spot.name), 'latin1'), ...own };
+  }
+
+  /** A regular file of at most 1 MiB, links followed; undefined if there is none. */
+  read(path: string): GuestText | undefined {
+    using spot = this.#find(path, 'follow');
+    if (spot?.found === undefined) return undefined;
+    const stat = fstatSync(spot.found);
+    if (!stat.isFile() || stat.size > readMax) return undefined;
+    const file = openSync(`/proc/self/fd/${spot.found}`, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const bytes = Buffer.alloc(stat.size);
+      const text = bytes.subarray(0, readSync(file, bytes, 0, bytes.length, 0)).toString('latin1');
+      return { text, mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid };
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  /** Names in a directory, sorted, links followed; empty if there is none. */
+  list(path: string): string[] {
+    using spot = this.#find(path, 'follow');
+    if (spot?.found === undefined || !fstatSync(spot.found).isDirectory()) return [];
+    return readdirSync(`/proc/self/fd/${spot.found}`, 'latin1').sort();
+  }
+
+  /**
+   * Puts a file there in one step; directories on the way are made. `ERR_IN_THE_WAY` if a directory has the name.
+   * A string's characters are bytes, as in {@link GuestText}.
+   */
+  write(path: string, content: string | Uint8Array, own: Ownership): void {
+    using spot = this.#find(path, 'keep', 'make');
+    const temporary = at(spot.directory, temporaryName());
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    const file = openSync(temporary, flags, 0o600);
+    try {
+      try {
+        writeFileSync(file, typeof content === 'string' ? Buffer.from(content, 'latin1') : content);
+        take(file, own);
+      } finally {
+        closeSync(file);
+      }
+      this.#replace(temporary, spot, path);
+    } catch (error) {
+      unlinkSync(temporary);
+      throw error;
+    }
+  }
+
+  /** Puts a symbolic link there, as {@link write} does with a file; each character of the target is a byte. */
+  link(path: string, target: string): void {
+    using spot = this.#find(path, 'keep', 'make');
+    const temporary = at(spot.directory, temporaryName());
+    symlinkSync(Buffer.from(target, 'latin1'), temporary);
+    try {
+      this.#replace(temporary, spot, path);
+    } catch (error) {
+      unlinkSync(temporary);
+      throw error;
+    }
+  }
+
+  /** Makes a directory and those above it; one that is there gets the mode and the owner. */
+  makeDirectory(path: string, own: Ownership): void {
+    using spot = this.#find(path, 'follow', 'make-all');
+    const handle = openSync(`/proc/self/fd/${spot.directory}`, constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      take(handle, own);
+    } finally {
+      closeSync(handle);
+    }
+  }
+
+  /** Removes a file, a link or a directory with what is in it. Nothing there is fine. */
+  async remove(path: string): Promise<void> {
+    using spot = this.#find(path, 'keep');
+    if (spot?.found === undefined || spot.name === '') return;
+    if (!fstatSync(spot.found).isDirectory()) {
+      unlinkSync(at(spot.directory, spot.name));
+      return;
+    }
+    const { rm } = await import('node:fs/promises');
+    await rm(at(spot.directory, spot.name), { recursive: true, force: true });
+  }
+
+  /**
+   * Calls `use` with a handle of a directory, links followed, and gives what it gives. For children that copy: the path
+   * that {@link handlePath} makes of the handle stays in that directory, whatever happens to the names that lead to it.
+   */
+  async inDirectory<T>(path: string, make: boolean, use: (handle: number) => Promise<T>): Promise<T> {
+    using spot = make ? this.#find(path, 'follow', 'make-all') : this.#find(path, 'follow');
+    if (spot?.found === undefined || !fstatSync(spot.found).isDirectory())
+      throw blocked(path, 'there is no such directory');
+    return await use(spot.found);
+  }
+
+  #replace(temporary: Buffer, { directory, name }: Spot, path: string): void {
+    try {
+      renameSync(temporary, at(directory, name));
+    } catch (error) {
+      if (name !== '' && !isErrno(error, 'EISDIR', 'ENOTEMPTY', 'EEXIST', 'EBUSY')) throw error;
+      throw new SpawnletError('ERR_IN_THE_WAY', `${path} of ${this.path} is a directory`, { cause: error });
+    }
+  }
+
+  #find(path: string, last: 'follow' | 'keep'): Spot | undefined;
+  #find(path: string, last: 'follow' | 'keep', make: 'make' | 'make-all'): Spot;
+  /** `make`: directories above the last name; `make-all`: the last one, too. */
+  #find(path: string, last: 'follow' | 'keep', make?: 'make' | 'make-all'): Spot | undefined {
+    const opened: number[] = [];
+    const hold = (handle: number) => {
+      opened.push(handle);
+      return handle;
+    };
+    const close = () => {
+      for (const handle of opened) closeSync(handle);
+    };
+    try {
+      const spot = this.#walk(path, last, make, hold);
+      if (spot) return { ...spot, [Symbol.dispose]: close };
+    } catch (error) {
+      close();
+      throw error;
+    }
+    close();
+    return undefined;
+  }
+
+  #walk(
+    path: string,
+    last: 'follow' | 'keep',
+    make: 'make' | 'make-all' | undefined,
+    hold: (handle: number) => number,
+  ): Omit<Spot, typeof Symbol.dispose> | undefined {
+    const chain = [this.#root];
+    const here = () => chain.at(-1) ?? this.#root;
+    const todo = latin1Parts(Buffer.from(path).toString('latin1')).toReversed();
+    let links = 0;
+    for (let name = todo.pop(); name !== undefined; name = todo.pop()) {
+      if (name === '..') {
+        if (chain.length > 1) chain.pop();
+        continue;
+      }
+      const isLast = todo.length === 0;
+      const found =
+        enter(here(), name) ?? added(here(), name, make === 'make-all' || (make === 'make' && !isLast));
+      if (found === undefined) return isLast ? { directory: here(), name, found } : undefined;
+      const stat = fstatSync(hold(found));
+      if (stat.isDirectory()) {
+        if (isLast && last === 'keep') return { directory: here(), name, found };
+        chain.push(found);
+        continue;
+      }
+      if (stat.isSymbolicLink() && !(isLast && last === 'keep')) {
+        if (++links > linkMax) throw blocked(path, 'it leads through too many symbolic links');
+        const target = readlinkSync(at(here(), name), 'latin1');
+        if (target.startsWith('/')) chain.length = 1;
+        todo.push(...latin1Parts(target).toReversed());
+        continue;
+      }
+      if (isLast && make !== 'make-all') return { directory: here(), name, found };
+      if (make) throw blocked(path, `${name} on the way is no directory`);
+      return undefined;
+    }
+    return { directory: here(), name: '', found: here() };
+  }
+}
+
+/** What a child calls a directory whose handle it has been given as its descriptor 3. */
+export const handlePath = '/proc/self/fd/3';
+
+const blocked = (path: string, why: string) =>
+  new SpawnletError('ERR_GUEST_PATH', `${path} cannot be reached in the machine's tree: ${why}`, {
+    hint: 'look at the tree: the machine that made it may have been tampered with',
+  });
+
+/** A handle of what a directory has under a name, links not followed. */
+function enter(directory: number, name: string): number | undefined {
+  try {
+    return openSync(at(directory, name), pathOnly | constants.O_NOFOLLOW);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENAMETOOLONG', 'ENOTDIR')) return undefined;
+    throw error;
+  }
+}
+
+/** A new directory, if it is wanted. */
+function added(directory: number, name: string, wanted: boolean): number | undefined {
+  if (!wanted) return undefined;
+  mkdirSync(at(directory, name), directoryMode);
+  return enter(directory, name);
+}
+
+/** The owner first: a change of owner takes set-id bits away. */
+function take(handle: number, own: Ownership): void {
+  fchownSync(handle, own.uid, own.gid);
+  fchmodSync(handle, own.mode);
+}
