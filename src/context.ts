@@ -4,6 +4,7 @@ import type { AnyStep, Context } from './cli/context.ts';
 import type { Applier, Watchers } from './host/apply.ts';
 import type { SpawnletError } from './host/error.ts';
 import type { ImageStep } from './image/executors.ts';
+import type { TreeStep } from './image/tree/executors.ts';
 import type { OwnLabStep } from './lab/step.ts';
 
 const caught: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
@@ -62,6 +63,9 @@ export async function makeContext(
         removed: removed => listeners.removed?.(removed),
       }),
     );
+    const treeSteps = once(async () =>
+      (await import('./image/tree/executors.ts')).treeExecutors({ host, systemd, words, env: process.env }),
+    );
     const labSteps = once(async () => (await import('./lab/step.ts')).labExecutors(host));
     return makeApplier<AnyStep>(
       {
@@ -71,6 +75,7 @@ export async function makeContext(
           { 'pull-image': true, 'remove-image': true, 'prune-images': true },
           imageSteps,
         ),
+        ...loadLater<TreeStep>({ 'build-base': true, 'remove-base': true }, treeSteps),
         ...loadLater<OwnLabStep>(
           {
             'build-tree': true,

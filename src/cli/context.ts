@@ -7,11 +7,12 @@ import type { Removed } from '../image/garbage.ts';
 import type { LayerProgress } from '../image/pull.ts';
 import type { Store } from '../image/store.ts';
 import type { StoredImage } from '../image/stored-image.ts';
+import type { TreeStep } from '../image/tree/executors.ts';
 import type { LabStep } from '../lab/plan.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 
 /** Every step that any room knows. */
-export type AnyStep = AppStep | ImageStep | LabStep;
+export type AnyStep = AppStep | ImageStep | TreeStep | LabStep;
 
 /** What commands work with; each part is loaded when it is first asked for. */
 export interface Context {

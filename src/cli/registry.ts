@@ -116,6 +116,37 @@ export const entries: readonly Entry[] = [
     load: async () => (await import('./image.ts')).prune,
   },
   {
+    name: 'base prepare',
+    group: 'Machines',
+    summary: 'Make a tree that machines are cloned from',
+    load: async () => (await import('./base.ts')).prepare,
+  },
+  {
+    name: 'base ls',
+    group: 'Machines',
+    summary: 'List bases',
+    load: async () => (await import('./base.ts')).ls,
+  },
+  {
+    name: 'base rm',
+    group: 'Machines',
+    summary: 'Remove bases',
+    load: async () => (await import('./base.ts')).rm,
+  },
+  {
+    name: 'base prune',
+    group: 'Machines',
+    summary: 'Remove bases that no machine is a clone of',
+    load: async () => (await import('./base.ts')).prune,
+  },
+  {
+    name: 'base build',
+    group: 'Machines',
+    summary: 'Build the tree of a base that is being prepared',
+    hidden: true,
+    load: async () => (await import('./base.ts')).build,
+  },
+  {
     name: 'lab up',
     group: 'Labs',
     summary: 'Boot an embedded systemd host',

@@ -9,7 +9,7 @@ import { downPlan, upPlan } from './plan.ts';
 import { type LabRecord, labsDirectory, placesOf } from './record.ts';
 import { type LabOptions, parseLabSpec } from './spec.ts';
 import { allLabExecutors } from './step.ts';
-import { mmdebstrapArgv, recipeOf, treePath } from './tree.ts';
+import { builderArgv, recipeOf, treePath } from './tree.ts';
 
 const recordOf = (options: LabOptions, supervisor: LabRecord['supervisor'] = 'none'): LabRecord => ({
   version: 1,
@@ -92,9 +92,9 @@ test('another suite, package or architecture is another tree; the order of packa
   assert.equal(new Set([plain, ...others]).size, 4);
 });
 
-test('a build ends with the process that asked for it', () => {
-  const argv = mmdebstrapArgv(recipeOf({ suite: 'trixie', packages: [] }, 'amd64'), '/root');
-  assert.deepEqual(argv.slice(0, 3), ['setpriv', '--pdeathsig', 'KILL']);
-  assert.ok(argv.includes('--kill-child'));
+test('a tree is built of its recipe, without documentation', () => {
+  const argv = builderArgv(recipeOf({ suite: 'trixie', packages: ['podman'] }, 'amd64'), '/root');
+  assert.equal(argv[0], 'mmdebstrap');
+  assert.match(argv.join(' '), /path-exclude=\/usr\/share\/doc\/\* .* --include=\S*podman/);
   assert.deepEqual(argv.slice(-2), ['trixie', '/root']);
 });

@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
-import { type Children, ended, programMissing } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import type { Executor } from '../host/step.ts';
+import { mmdebstrapArgv, runBuilder } from '../image/tree/bootstrap.ts';
 import { labDirectory } from '../names.ts';
 import type { LabSpec, Suite } from './spec.ts';
 
@@ -107,39 +106,20 @@ export function treePath(recipe: Recipe): string {
   return join(treesDirectory, digest.slice(0, 12));
 }
 
-/**
- * The child that builds: in process and mount namespaces of its own, which end with it, and it with us, so that a
- * killed build leaves a directory and nothing else.
- */
-export function mmdebstrapArgv(recipe: Recipe, root: string): string[] {
-  const options = ['doc/*', 'man/*', 'locale/*', 'info/*'].map(
-    path => `--dpkgopt=path-exclude=/usr/share/${path}`,
-  );
-  const confined = 'setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc';
-  return [
-    ...confined.split(' '),
-    'mmdebstrap',
-    '--quiet',
-    '--variant=apt',
-    '--format=directory',
+/** What makes the tree: without documentation, of which a lab has no reader. */
+export function builderArgv(recipe: Recipe, root: string): string[] {
+  const left = ['doc/*', 'man/*', 'locale/*', 'info/*'];
+  const flags = [
     '--aptopt=APT::Install-Recommends "false"',
-    ...options,
-    `--include=${recipe.packages.join(',')}`,
-    recipe.suite,
-    root,
+    ...left.map(path => `--dpkgopt=path-exclude=/usr/share/${path}`),
   ];
+  return mmdebstrapArgv({ suite: recipe.suite, packages: recipe.packages, flags }, root);
 }
 
-/** unshare(1) ignores SIGTERM while it waits, so an abort is SIGKILL; the namespace's processes go with it. */
-async function runBuilder(children: Children, argv: readonly string[], signal: AbortSignal): Promise<void> {
-  const child = children.spawn(argv, { stdio: ['ignore', 'ignore', 'pipe'], signal, killSignal: 'SIGKILL' });
-  const [code, said] = await Promise.all([ended(child), text(child.stderr as NodeJS.ReadableStream)]);
-  if (code === 0) return;
-  if (code === 127) throw programMissing('mmdebstrap');
-  throw new SpawnletError('ERR_LAB_TREE', `mmdebstrap ended with ${code}:\n${said.trim().slice(-2000)}`, {
+const failed = (code: number, said: string) =>
+  new SpawnletError('ERR_LAB_TREE', `mmdebstrap ended with ${code}:\n${said.slice(-2000)}`, {
     hint: 'it needs a Debian mirror within reach: try mmdebstrap bookworm /dev/null',
   });
-}
 
 /** Executor of `build-tree`. Builders of one tree wait for each other; the second finds it there. */
 export function buildTreeExecutor(host: Host): Executor<BuildTree> {
@@ -160,7 +140,7 @@ export function buildTreeExecutor(host: Host): Executor<BuildTree> {
       await files.remove(building);
       await files.makeDirectory(building, 0o700);
       try {
-        await runBuilder(children, mmdebstrapArgv(step.recipe, root), signal);
+        await runBuilder(children, builderArgv(step.recipe, root), failed, signal);
         for (const [path, content] of Object.entries(step.recipe.files)) {
           await files.makeDirectory(join(root, path, '..'), 0o755);
           await files.write(join(root, path), content, 0o644);

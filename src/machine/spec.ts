@@ -1,41 +1,12 @@
 /** What a machine is: the value that flags, `kind: Machine` files and an adopted machine become. */
 
+import type { TreeBuild, TreeSource } from '../image/tree/source.ts';
+
+export type { TreeBuild, TreeSource };
+
 import type { Network } from '../network/spec.ts';
 
 export type { Addressing, Interface, InterfaceKind, Network, PublishedPort } from '../network/spec.ts';
-
-/** Where the tree of a machine comes from; `--from`. */
-export type TreeSource =
-  /** Cloned from a base: a mount, or a snapshot where the file system has them. */
-  | { readonly kind: 'base'; readonly name: string }
-  /** Cloned from a machine that is stopped or frozen. */
-  | { readonly kind: 'machine'; readonly name: string }
-  /** A plain tree, booted where it lies; never removed. */
-  | { readonly kind: 'directory'; readonly path: string }
-  /** Made by a builder into a base of its own, then cloned. */
-  | { readonly kind: 'debian' | 'ubuntu'; readonly suite: string }
-  | { readonly kind: 'arch' }
-  | { readonly kind: 'fedora'; readonly release: string }
-  | {
-      readonly kind: 'tar';
-      /** A path, or an https URL. */
-      readonly location: string;
-      /** 64 hex digits; undefined for a file, or for a URL that was allowed by `--insecure`. */
-      readonly sha256?: string;
-    }
-  | { readonly kind: 'oci'; readonly image: string };
-
-/** How a tree is built, for sources that are built. */
-export interface TreeBuild {
-  readonly packages: readonly string[];
-  /** Of a Debian archive: `main`, `universe`. */
-  readonly components: readonly string[];
-  readonly mirror?: string;
-  /** A path of the host. */
-  readonly keyring?: string;
-  /** A URL without checksum or signature is taken. */
-  readonly insecure: boolean;
-}
 
 /** User namespaces; ownership is always mapped by the mount, never changed in the tree. */
 export type PrivateUsers =

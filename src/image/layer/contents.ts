@@ -16,6 +16,12 @@ const auxiliary = '.wh..wh.';
 /** How often a directory may become something else within one layer. */
 const cutMax = 50;
 
+/**
+ * `layer`: marks of removed files are understood. `tree`: there is nothing below that could be removed, so they are
+ * refused; and device nodes are left out, with the hard links to them, since a machine is given those it may have.
+ */
+export type ContentsOf = 'layer' | 'tree';
+
 const opaqueXattr = { name: 'trusted.overlay.opaque', value: 'y' };
 
 /**
@@ -30,9 +36,13 @@ export class Contents {
   readonly #whiteouts = new Set<string>();
   readonly #opaque = new Set<Directory>();
   readonly #links: { entry: Entry; place: Place; target: Place }[] = [];
+  readonly #of: ContentsOf;
+  /** Places of devices that were left out. */
+  readonly #leftOut = new Set<string>();
   #cuts = 0;
 
-  constructor(output: Output, entryMax: number) {
+  constructor(output: Output, entryMax: number, of: ContentsOf) {
+    this.#of = of;
     this.#output = output;
     this.#tree = new Tree(entryMax);
   }
@@ -45,11 +55,18 @@ export class Contents {
     const slash = entry.path.lastIndexOf('/');
     const base = entry.path.slice(slash + 1);
     if (entry.path.startsWith(marker) || entry.path.includes(`/${marker}`)) {
+      if (this.#of === 'tree')
+        throw refuse('ERR_LAYER_WHITEOUT', 'the mark of a removed file where nothing is below', entry.path);
       if (chunk) this.#output.flush(chunk, at);
       this.#mark(slash === -1 ? '' : entry.path.slice(0, slash), base, entry.path);
       return false;
     }
     const place = this.#tree.place(entry.path);
+    if (this.#of === 'tree' && this.#isDevice(entry)) {
+      if (chunk) this.#output.flush(chunk, at);
+      this.#leftOut.add(place.path);
+      return false;
+    }
     let checked = entry;
     if (entry.kind === 'link') {
       const target = this.#tree.place(entry.target);
@@ -135,6 +152,12 @@ export class Contents {
       }
     }
     return opaque;
+  }
+
+  #isDevice(entry: Entry): boolean {
+    if (entry.kind !== 'link') return entry.kind === 'char' || entry.kind === 'block';
+    const target = this.#tree.place(entry.target);
+    return this.#leftOut.has(target.path) && this.#tree.look(target) === 'nothing';
   }
 
   #linkTo(entry: Entry, target: Place): Entry {

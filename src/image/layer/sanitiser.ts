@@ -1,4 +1,4 @@
-import { Contents, type LowerLink } from './contents.ts';
+import { Contents, type ContentsOf, type LowerLink } from './contents.ts';
 import { type Entry, type Limits, refuse } from './entry.ts';
 import { blockSize, type Header, isZero, parseHeader } from './header.ts';
 import { type Extension, parseMember } from './member.ts';
@@ -34,9 +34,10 @@ export class Sanitiser {
   /** Bytes of files. */
   size = 0;
 
-  constructor(limits: Limits) {
+  /** Of a layer, or of a whole root file system: see {@link Contents}. */
+  constructor(limits: Limits, of: ContentsOf = 'layer') {
     this.#limits = limits;
-    this.#contents = new Contents(this.#output, limits.entries);
+    this.#contents = new Contents(this.#output, limits.entries, of);
   }
 
   /** Takes the next bytes and gives what goes out for them. */

@@ -7,7 +7,7 @@ import { isErrno, SpawnletError } from '../../host/error.ts';
 import type { LayerView } from '../lookup.ts';
 import type { Descriptor, Digest } from '../manifest.ts';
 import { type Limits, refuse } from './entry.ts';
-import { Extractor } from './extractor.ts';
+import { Extraction } from './extraction.ts';
 import { copyUp } from './lower.ts';
 import type { Piece } from './output.ts';
 import { Sanitiser } from './sanitiser.ts';
@@ -53,33 +53,14 @@ export async function unpackLayer(
   const { descriptor, limits, workDirectory } = request;
   const diffHash = createHash('sha256');
   const sanitiser = new Sanitiser(limits);
-  const newExtractor = (over?: 'remove') =>
-    new Extractor(children, `${workDirectory}/jail`, `${workDirectory}/root`, over);
-  let extractor = newExtractor();
+  const extraction = new Extraction(children, `${workDirectory}/jail`, `${workDirectory}/root`);
+  const hand = (pieces: readonly Piece[]) => extraction.hand(pieces);
   let archiveSize = 0;
-
-  async function hand(pieces: readonly Piece[]): Promise<void> {
-    let run: Buffer[] = [];
-    for (const piece of pieces) {
-      if (Buffer.isBuffer(piece)) {
-        run.push(piece);
-        continue;
-      }
-      await extractor.write(run);
-      await extractor.finish();
-      extractor = newExtractor('remove');
-      await extractor.write([piece.remove]);
-      await extractor.finish();
-      extractor = newExtractor();
-      run = [];
-    }
-    await extractor.write(run);
-  }
 
   // Whatever waits for the source or for tar, also before the first byte, ends with them.
   const stop = () => {
     request.blob.destroy(new Error('ended', { cause: signal.reason }));
-    void extractor[Symbol.asyncDispose]();
+    void extraction[Symbol.asyncDispose]();
   };
   signal.addEventListener('abort', stop, { once: true });
   try {
@@ -122,7 +103,7 @@ export async function unpackLayer(
         await hand(copied);
     const rest = sanitiser.finish();
     await hand(rest.pieces);
-    await extractor.finish();
+    await extraction.finish();
     signal.throwIfAborted();
     return {
       entries: sanitiser.entries,
@@ -136,7 +117,7 @@ export async function unpackLayer(
   } finally {
     signal.removeEventListener('abort', stop);
     request.blob.destroy();
-    await extractor[Symbol.asyncDispose]();
+    await extraction[Symbol.asyncDispose]();
   }
 }
 

@@ -1,0 +1,186 @@
+import type { Readable } from 'node:stream';
+import { type Children, ended, programMissing } from '../../host/child.ts';
+import { SpawnletError } from '../../host/error.ts';
+import type { Recipe } from './recipe.ts';
+
+/** A tree of a Debian archive. */
+export interface DebianTree {
+  readonly suite: string;
+  readonly packages: readonly string[];
+  readonly components?: readonly string[];
+  readonly mirror?: string;
+  readonly keyring?: string;
+  readonly insecure?: boolean;
+  /** More flags of mmdebstrap's. */
+  readonly flags?: readonly string[];
+}
+
+/** What a machine needs to boot, to be logged in to, and to have a network. */
+const essentials = {
+  debian: ['dbus', 'iproute2', 'libpam-systemd', 'login', 'passwd', 'systemd', 'systemd-sysv'],
+  arch: ['base'],
+  fedora: ['dnf', 'fedora-release', 'iproute', 'passwd', 'systemd'],
+} as const;
+
+const fedoraMirror = 'https://dl.fedoraproject.org/pub/fedora/linux';
+
+export function mmdebstrapArgv(tree: DebianTree, root: string): string[] {
+  const { mirror, components = [], keyring } = tree;
+  const line = `deb [trusted=yes] ${mirror} ${tree.suite} ${components.join(' ') || 'main'}`;
+  const archive = mirror === undefined ? [] : [tree.insecure ? line : mirror];
+  return [
+    'mmdebstrap',
+    '--quiet',
+    '--variant=apt',
+    '--format=directory',
+    ...(tree.flags ?? []),
+    ...(components.length > 0 ? [`--components=${components.join(',')}`] : []),
+    ...(keyring === undefined ? [] : [`--keyring=${keyring}`]),
+    `--include=${tree.packages.join(',')}`,
+    tree.suite,
+    root,
+    ...archive,
+  ];
+}
+
+export function debootstrapArgv(tree: DebianTree, root: string): string[] {
+  const { components = [], keyring } = tree;
+  return [
+    'debootstrap',
+    '--variant=minbase',
+    ...(components.length > 0 ? [`--components=${components.join(',')}`] : []),
+    ...(keyring === undefined ? [] : [`--keyring=${keyring}`]),
+    ...(tree.insecure ? ['--no-check-gpg'] : []),
+    `--include=${tree.packages.join(',')}`,
+    tree.suite,
+    root,
+    ...(tree.mirror === undefined ? [] : [tree.mirror]),
+  ];
+}
+
+/** The mirror of Arch for a machine of x86-64; those of other architectures are other distributions' and have to be named. */
+const archMirror = 'https://geo.mirror.pkgbuild.com/$repo/os/$arch';
+
+/** Where pacman's packages lie on a mirror. */
+export const archServer = (mirror: string | undefined): string =>
+  mirror === undefined ? archMirror : mirror.includes('$repo') ? mirror : `${mirror}/$repo/os/$arch`;
+
+/** pacman.conf(5) for the build alone; the tree gets the one of its own package. */
+export function pacmanSettings({ mirror, components, keyring, insecure }: Recipe): string {
+  const repositories = components.length > 0 ? components : ['core', 'extra'];
+  const options = [
+    '[options]',
+    'Architecture = auto',
+    `SigLevel = ${insecure ? 'Never' : 'Required DatabaseOptional'}`,
+    'LocalFileSigLevel = Optional',
+    ...(keyring === undefined ? [] : [`GPGDir = ${keyring}`]),
+  ];
+  const parts = repositories.map(name => `\n[${name}]\nServer = ${archServer(mirror)}`);
+  return `${[...options, ...parts].join('\n')}\n`;
+}
+
+function pacstrapArgv(recipe: Recipe, root: string, settings: string): string[] {
+  // Neither the host's keys, of which one is secret, nor its list of mirrors.
+  return ['pacstrap', '-C', settings, '-G', '-M', root, ...essentials.arch, ...recipe.packages];
+}
+
+function dnfArgv(recipe: Recipe, release: string, root: string): string[] {
+  const { mirror = fedoraMirror, keyring, insecure } = recipe;
+  const key = keyring ?? `/usr/share/distribution-gpg-keys/fedora/RPM-GPG-KEY-fedora-${release}-primary`;
+  const path = release === 'rawhide' ? 'development/rawhide' : `releases/${release}`;
+  const url = mirror === fedoraMirror ? `${mirror}/${path}/Everything/$basearch/os/` : mirror;
+  return [
+    'dnf',
+    '--quiet',
+    '--assumeyes',
+    `--installroot=${root}`,
+    `--releasever=${release}`,
+    '--disablerepo=*',
+    `--repofrompath=spawnlet,${url}`,
+    '--enablerepo=spawnlet',
+    `--setopt=spawnlet.gpgcheck=${insecure ? 0 : 1}`,
+    ...(insecure ? [] : [`--setopt=spawnlet.gpgkey=file://${key}`]),
+    '--setopt=install_weak_deps=False',
+    '--setopt=tsflags=nodocs',
+    'install',
+    ...essentials.fedora,
+    ...recipe.packages,
+  ];
+}
+
+/** Programs that can make the tree of a recipe, the best first; empty where none is needed. */
+export function buildersOf({ source }: Pick<Recipe, 'source'>): readonly string[] {
+  switch (source.kind) {
+    case 'debian':
+    case 'ubuntu':
+      return ['mmdebstrap', 'debootstrap'];
+    case 'arch':
+      return ['pacstrap'];
+    case 'fedora':
+      return ['dnf'];
+    case 'tar':
+    case 'oci':
+    case 'directory':
+    case 'machine':
+    case 'base':
+      return [];
+  }
+}
+
+/** The command that makes the tree of a distribution in `root`; `settings` is a file with {@link pacmanSettings}. */
+export function bootstrapArgv(recipe: Recipe, builder: string, root: string, settings: string): string[] {
+  const { source } = recipe;
+  if (source.kind === 'arch') return pacstrapArgv(recipe, root, settings);
+  if (source.kind === 'fedora') return dnfArgv(recipe, source.release, root);
+  if (source.kind !== 'debian' && source.kind !== 'ubuntu')
+    throw new Error(`${source.kind} is not made by ${builder}`);
+  const { mirror, keyring, insecure, components } = recipe;
+  const tree: DebianTree = {
+    suite: source.suite,
+    packages: [...new Set([...essentials.debian, ...recipe.packages])].sort(),
+    components,
+    insecure,
+    ...(mirror !== undefined && { mirror }),
+    ...(keyring !== undefined && { keyring }),
+  };
+  return builder === 'mmdebstrap' ? mmdebstrapArgv(tree, root) : debootstrapArgv(tree, root);
+}
+
+/**
+ * A command in process and mount namespaces of its own, which end with it, and it with us: a killed build leaves a
+ * directory and nothing else.
+ */
+export const confined = (argv: readonly string[]): string[] => [
+  ...'setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc'.split(' '),
+  ...argv,
+];
+
+/** What is kept of what a builder says. */
+const sayingMax = 16_384;
+
+/**
+ * Runs a program that makes or changes a tree, in namespaces of its own. Throws what `failed` makes of its exit code and
+ * its last words. unshare(1) ignores SIGTERM while it waits, so an abort is SIGKILL; the namespace's processes go with it.
+ */
+export async function runBuilder(
+  children: Children,
+  argv: readonly string[],
+  failed: (code: number, said: string) => SpawnletError,
+  signal: AbortSignal,
+): Promise<void> {
+  const child = children.spawn(confined(argv), {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    signal,
+    killSignal: 'SIGKILL',
+    cwd: '/',
+  });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr])
+    (stream as Readable).setEncoding('utf8').on('data', (text: string) => {
+      said = (said + text).slice(-sayingMax);
+    });
+  const code = await ended(child);
+  if (code === 0) return;
+  if (code === 127) throw programMissing(argv[0] ?? '');
+  throw failed(code, said.trim());
+}

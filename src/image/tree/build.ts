@@ -1,0 +1,276 @@
+import { join } from 'node:path';
+import { check, programMissing } from '../../host/child.ts';
+import { isErrno, messageOf, SpawnletError } from '../../host/error.ts';
+import type { Host } from '../../host/host.ts';
+import { layersDirectory, machinesDirectory, persistentUnits } from '../../names.ts';
+import { escapePath } from '../../systemd/escape.ts';
+import { resolveInLayers } from '../lookup.ts';
+import { formatReference, parseReference } from '../reference.ts';
+import type { Store } from '../store.ts';
+import { baseTree, type Places } from './bases.ts';
+import { archServer, bootstrapArgv, buildersOf, pacmanSettings, runBuilder } from './bootstrap.ts';
+import { localFile, sha256Of } from './fetch.ts';
+import { copyInto, copyTree, installPackages, placeInTree, runScript } from './provision.ts';
+import type { Recipe } from './recipe.ts';
+import { unpackRootfs } from './rootfs.ts';
+import { formatTreeSource } from './source.ts';
+
+export interface BuildDependencies {
+  readonly host: Pick<Host, 'children' | 'files' | 'clock'>;
+  readonly store: () => Promise<Store>;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** What a build gives: bytes on the disk. */
+export interface Built {
+  readonly size: number;
+}
+
+/** The first of these programs that is installed. Throws `ERR_PROGRAM_MISSING` for the first where none is. */
+export async function findBuilder(
+  { files }: Pick<Host, 'files'>,
+  recipe: Pick<Recipe, 'source'>,
+): Promise<string | undefined> {
+  const wanted = buildersOf(recipe);
+  for (const name of wanted)
+    for (const directory of ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'])
+      if (await files.look(join(directory, name))) return name;
+  const [best] = wanted;
+  if (best !== undefined) throw programMissing(best);
+  return undefined;
+}
+
+/**
+ * Makes the tree of a recipe in `places.building`, which holds nothing of a tree yet. It runs in a unit of its own, whose
+ * end is also that of all its children. Throws a {@link SpawnletError} that says what is wrong; what is there then is
+ * for the caller to remove.
+ */
+export async function buildTree(
+  dependencies: BuildDependencies,
+  recipe: Recipe,
+  places: Places,
+  signal: AbortSignal,
+): Promise<Built> {
+  const { children } = dependencies.host;
+  try {
+    await begin(dependencies, recipe, places, signal);
+    if (buildersOf(recipe).length === 0 && recipe.packages.length > 0)
+      await installPackages(children, places.newTree, recipe.packages, signal);
+    for (const file of recipe.copy) await copyInto(children, places.newTree, file, signal);
+    for (const { path } of recipe.run)
+      await runScript(children, places.newTree, path, recipe.network, signal);
+    requireSystem(places.newTree, recipe);
+    const argv = ['du', '--summarize', '--block-size=1', '--one-file-system', places.newTree];
+    return { size: Number.parseInt((await check(children, argv)).toString(), 10) };
+  } catch (error) {
+    signal.throwIfAborted();
+    throw asFull(error);
+  }
+}
+
+/** A full disk, however it was told. */
+export function asFull(error: unknown): unknown {
+  if (error instanceof SpawnletError && error.code === 'ERR_STORE_FULL') return error;
+  if (
+    !isErrno(error, 'ENOSPC', 'EDQUOT') &&
+    !/No space left on device|Disk quota exceeded|ENOSPC/.test(messageOf(error))
+  )
+    return error;
+  return new SpawnletError('ERR_STORE_FULL', 'there is no space left for the base; nothing of it was kept', {
+    hint: 'spawnlet base prune, spawnlet image prune, or give the file system of /var/lib/spawnlet more space',
+    cause: error,
+  });
+}
+
+async function begin(
+  dependencies: BuildDependencies,
+  recipe: Recipe,
+  places: Places,
+  signal: AbortSignal,
+): Promise<void> {
+  const { host, env } = dependencies;
+  const { children, files } = host;
+  const { source } = recipe;
+  const tree = places.newTree;
+  switch (source.kind) {
+    case 'debian':
+    case 'ubuntu':
+    case 'arch':
+    case 'fedora':
+      return bootstrap(dependencies, recipe, places, signal);
+    case 'tar': {
+      const path = await localFile(source.location, join(places.building, 'download'), env, signal);
+      await verify(dependencies, recipe, path, places, signal);
+      const jail = join(places.building, 'jail');
+      await files.makeDirectory(jail, 0o755);
+      await files.makeDirectory(tree, 0o755);
+      await unpackRootfs(children, path, { root: tree, jail }, signal);
+      await files.remove(join(places.building, 'download'));
+      await unwrap(host, places);
+      return;
+    }
+    case 'oci':
+      return copyImage(dependencies, source.image, places, signal);
+    case 'directory':
+      requireSystem(source.path, recipe);
+      return copyTree(children, source.path, tree, signal);
+    case 'base':
+      return copyTree(children, baseTree(source.name), tree, signal);
+    case 'machine':
+      return copyTree(children, await stoppedMachine(host, source.name), tree, signal);
+  }
+}
+
+async function bootstrap(
+  { host }: BuildDependencies,
+  recipe: Recipe,
+  places: Places,
+  signal: AbortSignal,
+): Promise<void> {
+  const { children, files } = host;
+  const builder = (await findBuilder(host, recipe)) ?? '';
+  const settings = join(places.building, 'pacman.conf');
+  if (builder === 'pacstrap') await files.write(settings, pacmanSettings(recipe), 0o644);
+  await files.makeDirectory(places.newTree, 0o755);
+  const failed = (code: number, said: string) =>
+    new SpawnletError('ERR_TREE_BUILD', `${builder} ended with ${code}:\n${said.slice(-2000)}`, {
+      hint: 'it needs a mirror within reach, and the keys of its packages: --mirror, --keyring',
+    });
+  await runBuilder(children, bootstrapArgv(recipe, builder, places.newTree, settings), failed, signal);
+  if (builder !== 'pacstrap') return;
+  for (const path of ['/var/cache/pacman/pkg', '/etc/pacman.d/mirrorlist'])
+    await files.remove(await placeInTree(children, places.newTree, path));
+  const list = await placeInTree(children, places.newTree, '/etc/pacman.d/mirrorlist');
+  await files.write(list, `Server = ${archServer(recipe.mirror)}\n`, 0o644);
+}
+
+/** The file is what its checksum and its signature say. */
+async function verify(
+  { host, env }: BuildDependencies,
+  { source, signature, keyring }: Recipe,
+  path: string,
+  places: Places,
+  signal: AbortSignal,
+): Promise<void> {
+  if (source.kind !== 'tar') return;
+  const digest = source.sha256 === undefined ? undefined : await sha256Of(path, signal);
+  if (digest !== source.sha256)
+    throw new SpawnletError(
+      'ERR_TREE_CHECKSUM',
+      `${source.location} has sha256 ${digest}, not ${source.sha256}`,
+      { hint: 'it is another file than the one whose checksum this is, or was damaged on its way' },
+    );
+  if (signature === undefined || keyring === undefined) return;
+  const proof = await localFile(signature, join(places.building, 'signature'), env, signal);
+  const { code, stderr } = await host.children.capture(['gpgv', '--keyring', keyring, proof, path], {
+    signal,
+  });
+  if (code !== 0)
+    throw new SpawnletError(
+      'ERR_TREE_CHECKSUM',
+      `${source.location} has no good signature: ${stderr.trim()}`,
+      {
+        hint: `gpgv --keyring ${keyring} SIGNATURE FILE`,
+      },
+    );
+}
+
+/** Images of LXD and incus have the root file system in `rootfs/`, beside what describes it. */
+async function unwrap({ files }: Pick<Host, 'files'>, { newTree, building }: Places): Promise<void> {
+  const inner = join(newTree, 'rootfs');
+  if ((await files.look(join(newTree, 'usr'))) || (await files.look(inner))?.kind !== 'directory') return;
+  const whole = join(building, 'whole');
+  await files.move(newTree, whole);
+  await files.move(join(whole, 'rootfs'), newTree);
+  await files.remove(whole);
+}
+
+/** systemd-nspawn starts nothing without /usr. */
+function requireSystem(root: string, { source }: Recipe): void {
+  const view = [{ directory: root, opaque: new Set<string>() }];
+  if (resolveInLayers(view, '/usr')?.kind === 'directory') return;
+  throw new SpawnletError(
+    'ERR_TREE_EMPTY',
+    `${formatTreeSource(source)} holds no operating system: /usr is missing`,
+    {
+      hint: 'the root file system of a distribution is needed',
+    },
+  );
+}
+
+const merge = `set -e
+cd "$1"
+mount -t overlay -o "ro,lowerdir=$2" overlay "$3"
+exec cp --archive -T "$3" "$4"
+`;
+
+/** The layers of an image as one tree. They are kept from a prune until they are copied. */
+async function copyImage(
+  dependencies: BuildDependencies,
+  reference: string,
+  places: Places,
+  signal: AbortSignal,
+): Promise<void> {
+  const { host, store } = dependencies;
+  const images = await store();
+  const image = await images.get(await imageName(dependencies, reference, signal));
+  await using _lease = await images.lease(
+    image.layers.map(layer => layer.key),
+    signal,
+  );
+  const [mountPoint, empty] = ['merged', 'empty'].map(name => join(places.building, name)) as [
+    string,
+    string,
+  ];
+  for (const path of [mountPoint, empty]) await host.files.makeDirectory(path, 0o755);
+  // overlayfs wants two lower directories at least; the root's mode and owner are those of the topmost.
+  const lower = [...images.overlay(image).toReversed(), empty].join(':');
+  const argv = ['sh', '-c', merge, 'sh', layersDirectory, lower, mountPoint, places.newTree];
+  const failed = (code: number, said: string) =>
+    new SpawnletError('ERR_TREE_BUILD', `the layers could not be merged (${code}): ${said}`, {
+      hint: 'spawnlet doctor tells whether overlays work here',
+    });
+  await runBuilder(host.children, argv, failed, signal);
+}
+
+/** What the store calls an image: a layout or an archive says it itself. */
+async function imageName(
+  { host, env }: BuildDependencies,
+  text: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const reference = parseReference(text);
+  if (reference.transport === 'docker') return formatReference(reference);
+  const { openSource } = await import('../source-of.ts');
+  await using source = await openSource(reference, { host, env }, signal);
+  return source.name;
+}
+
+/** The tree of a machine, mounted if it is a clone. Throws `ERR_TREE_SOURCE` if it runs or is not there. */
+async function stoppedMachine(
+  { children, files }: Pick<Host, 'children' | 'files'>,
+  name: string,
+): Promise<string> {
+  const path = join(machinesDirectory, name);
+  const mount = `${escapePath(path)}.mount`;
+  if (await files.look(join(persistentUnits, mount))) await check(children, ['systemctl', 'start', mount]);
+  else if (!(await files.look(path)))
+    throw new SpawnletError('ERR_TREE_SOURCE', `there is no machine ${name}`, {
+      hint: 'machinectl list-images',
+    });
+  const { code } = await children.capture([
+    'systemctl',
+    'is-active',
+    '--quiet',
+    `systemd-nspawn@${name}.service`,
+  ]);
+  if (code === 0)
+    throw new SpawnletError(
+      'ERR_TREE_SOURCE',
+      `machine ${name} runs, so its tree may change while it is copied`,
+      {
+        hint: `machinectl poweroff ${name}`,
+      },
+    );
+  return path;
+}
