@@ -48,7 +48,7 @@ export const limitsOf = ({ memory, cpus, ioWeight, tasks }: MachineLimits): Assi
 ];
 
 /** Directories below /dev are no devices. */
-const isNode = (path: string) =>
+export const isNode = (path: string) =>
   path.startsWith('/dev/') && !/^\/dev\/(shm|mqueue|hugepages|pts|log)(\/|$)/.test(path);
 
 /** Each node once, with all that is asked for. */
@@ -92,6 +92,12 @@ function credentialId(id: string): string {
   });
 }
 
+/** The seconds of {@link waiting} in a command; undefined for any other command. */
+export function delayOf(argv: readonly string[]): number | undefined {
+  const seconds = Number(/exec sleep (\d+(?:\.\d+)?);;/.exec(argv[2] ?? '')?.[1]);
+  return argv.length === 3 && argv[2] === waiting(seconds) ? seconds : undefined;
+}
+
 function credentialsOf(name: string, credentials: readonly Credential[]): Assignment[] {
   if (credentials.length === 0) return [];
   const loaded = credentials.map(({ id }) => `--load-credential=${credentialId(id)}:${id}`);
@@ -131,7 +137,10 @@ export function serviceDropIn(spec: MachineSpec, network: NetworkLines, facts: M
             why: 'systemd-nspawn copies resolv.conf and makes its links as it starts: the network of the host has to be there.',
             lines: [['After', 'network.target nss-lookup.target']],
           },
-          { lines: network.unit },
+          {
+            why: 'What it is attached to is there first: systemd-nspawn does not wait.',
+            lines: network.unit,
+          },
           {
             why: 'Where its tree and what is bound into it may be mounted.',
             lines: mountsFor(spec, facts),
@@ -163,7 +172,7 @@ export function serviceDropIn(spec: MachineSpec, network: NetworkLines, facts: M
             lines: credentialsOf(spec.name, spec.credentials),
           },
           ...mergedGroups(fromProfiles),
-          { lines: network.service },
+          { why: 'What a .nspawn file cannot ask of a network.', lines: network.service },
         ]),
         ...sectionOf('X-Spawnlet', [{ lines: recordOf(spec) }]),
       ],

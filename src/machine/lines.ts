@@ -76,9 +76,6 @@ const comment = (why: string | undefined): UnitLine[] =>
 function linesOf(group: Group): UnitLine[] {
   return [
     ...comment(group.why),
-    ...group.lines.flatMap(([key, value, why]): UnitLine[] => [
-      ...comment(why),
-      { kind: 'assignment', key, value },
-    ]),
+    ...group.lines.map(([key, value]): UnitLine => ({ kind: 'assignment', key, value })),
   ];
 }

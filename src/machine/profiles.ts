@@ -1,7 +1,7 @@
 import { SpawnletError } from '../host/error.ts';
 import { machineStateDirectory, runtimeDirectory } from '../names.ts';
 import type { HostFacts, MachineFacts } from './lines.ts';
-import type { MachineSpec, ProfileName } from './spec.ts';
+import { type MachineSpec, type ProfileName, profileNames } from './spec.ts';
 
 /**
  * Named relaxations of a machine, as data: each line, where it is written, and why. A line that the stock unit or systemd-nspawn has
@@ -173,7 +173,8 @@ function ebpf({ name }: ProfileFacts): ProfileLine[] {
   ];
 }
 
-const kvmDevices: readonly (readonly [path: string, why: string])[] = [
+/** What the profile `kvm` asks of a host; the first is needed, the others are taken if they are there. */
+export const kvmDevices: readonly (readonly [path: string, why: string])[] = [
   ['/dev/kvm', 'Virtual machines run by it.'],
   ['/dev/vhost-net', "The kernel moves a virtual machine's packets."],
   ['/dev/vhost-vsock', 'The host talks to a virtual machine without a network.'],
@@ -277,3 +278,22 @@ export function unrolled(
     lines,
   };
 }
+
+/** A row of `machine profiles`. */
+export interface ProfileRow extends ProfileLine {
+  readonly profile: ProfileName;
+}
+
+/** A host that has all that profiles ask for, with one node and one library of a GPU. */
+const wholeHost: HostFacts = {
+  devices: kvmDevices.map(([path]) => path),
+  modules: 'apparmor',
+  cgroups: 'mixed',
+  gpu: { nodes: ['/dev/nvidia0'], libraries: ['/usr/lib/x86_64-linux-gnu/libcuda.so.1'] },
+};
+
+/** Each line of each profile, for a machine NAME that is a clone of a base; of a host that has everything unless one is given. */
+export const profileRows = (host: HostFacts = wholeHost): ProfileRow[] =>
+  profileNames.flatMap(name =>
+    profile(name, { name: 'NAME', host, overlay: true }).map(line => ({ ...line, profile: name })),
+  );
