@@ -71,4 +71,4 @@ export const machineStateDirectory = `${stateDirectory}/machine`;
 export const basesDirectory = `${stateDirectory}/base`;
 
 /** Rules and the script of the bridge that machines share, {@link persistentUnits} has its unit. */
-export const natDirectory = '/etc/spawnlet/network';
+export const natDirectory = `${stateDirectory}/network`;

@@ -66,7 +66,7 @@ function waitsFor(link: string, facts: LineFacts): Assignment[] {
   if (!facts.udev) return [];
   const device = `sys-subsystem-net-devices-${escaped(link)}.device`;
   return [
-    ['Requires', device, `systemd-nspawn does not wait for ${link}`],
+    ['Requires', device],
     ['After', device],
   ];
 }
@@ -82,7 +82,7 @@ function bridgeOf(one: Interface): string | undefined {
 }
 
 const afterNat: readonly Assignment[] = [
-  ['Requires', natUnit, 'it makes the bridge, with its NAT'],
+  ['Requires', natUnit],
   ['After', natUnit],
 ];
 
@@ -94,13 +94,13 @@ function stockVeth(one: Of<'nat' | 'bridge' | 'zone'>, facts: LineFacts): Part {
     inner: { name: 'host0', interface: one, ...(mac !== undefined && { mac }) },
     nspawn: [setting],
     unit: one.kind === 'bridge' ? waitsFor(one.bridge, facts) : [],
-    service:
-      mac === undefined ? [] : [['Environment', `SYSTEMD_NSPAWN_NETWORK_MAC=${mac}`, 'the veth’s address']],
+    service: mac === undefined ? [] : [['Environment', `SYSTEMD_NSPAWN_NETWORK_MAC=${mac}`]],
   };
 }
 
-const run = (key: string, prefix: '' | '-', argv: readonly string[], why?: string): Assignment =>
-  why === undefined ? [key, execLine(argv, prefix)] : [key, execLine(argv, prefix), why];
+const before = (...argv: readonly string[]): Assignment => ['ExecStartPre', execLine(argv)];
+/** A failure is no failure: the machine's end may have taken the link with it. */
+const afterwards = (...argv: readonly string[]): Assignment => ['ExecStopPost', execLine(argv, '-')];
 
 /** A veth that the unit makes before systemd-nspawn moves its inner end into the machine. */
 function ownVeth(one: Of<'nat' | 'bridge' | 'ovs'>, machine: string, index: number, facts: LineFacts): Part {
@@ -108,31 +108,22 @@ function ownVeth(one: Of<'nat' | 'bridge' | 'ovs'>, machine: string, index: numb
   const mac = one.mac ?? stableMac(facts.hostId, machine, index);
   const named = facts.systemd >= namesInside;
   const bridge = bridgeOf(one);
-  const why =
-    one.kind === 'ovs' ? 'a port of Open vSwitch' : 'a .nspawn file can have one interface on a bridge alone';
   const join = ['link', 'set', outer, ...(bridge === undefined ? [] : ['master', bridge]), 'up'];
   return {
     inner: { name: named ? one.name : peer, mac, interface: one },
     nspawn: [['Interface', named ? `${peer}:${one.name}` : peer]],
     unit:
       one.kind === 'ovs'
-        ? [['After', 'openvswitch-switch.service openvswitch.service', `${one.bridge} is theirs`]]
+        ? [['After', 'openvswitch-switch.service openvswitch.service']]
         : one.kind === 'bridge'
           ? waitsFor(one.bridge, facts)
           : [],
     service: [
-      run(
-        'ExecStartPre',
-        '',
-        [ip, 'link', 'add', outer, 'type', 'veth', 'peer', 'name', peer, 'address', mac],
-        why,
-      ),
-      ...(one.kind === 'ovs' ? [run('ExecStartPre', '', portOf(one, outer))] : []),
-      run('ExecStartPre', '', [ip, ...join]),
-      ...(one.kind === 'ovs'
-        ? [run('ExecStopPost', '-', [ovs, '--if-exists', 'del-port', one.bridge, outer])]
-        : []),
-      run('ExecStopPost', '-', [ip, 'link', 'delete', outer]),
+      before(ip, 'link', 'add', outer, 'type', 'veth', 'peer', 'name', peer, 'address', mac),
+      ...(one.kind === 'ovs' ? [before(...portOf(one, outer))] : []),
+      before(ip, ...join),
+      ...(one.kind === 'ovs' ? [afterwards(ovs, '--if-exists', 'del-port', one.bridge, outer)] : []),
+      afterwards(ip, 'link', 'delete', outer),
     ],
   };
 }
@@ -214,14 +205,14 @@ export function networkLines(machine: NetworkedMachine, facts: LineFacts): Netwo
       ...none,
       nspawn: [
         ['Private', network.kind === 'none' ? 'yes' : 'no'],
-        ['VirtualEthernet', 'no', 'the stock unit asks for one'],
+        ['VirtualEthernet', 'no'],
       ],
     };
   const stock = stockOf(network.interfaces);
   const parts = network.interfaces.map((one, index) =>
     partOf(one, machine.name, index, one === stock, facts),
   );
-  const off: Assignment[] = stock ? [] : [['VirtualEthernet', 'no', 'the stock unit asks for one']];
+  const off: Assignment[] = stock ? [] : [['VirtualEthernet', 'no']];
   return {
     nspawn: [['Private', 'yes'], ...off, ...parts.flatMap(part => part.nspawn ?? [])],
     unit: distinct(parts.flatMap(part => part.unit ?? [])),

@@ -172,7 +172,7 @@ export function recordedSubnets(unit: string): Subnets | undefined {
 /** Files of the bridge. The machines' units start it, so nothing is to be enabled. */
 export function natSteps(subnets: Subnets): HostStep[] {
   return [
-    { do: 'make-directory', path: natDirectory, mode: 0o755 },
+    { do: 'make-directory', path: natDirectory, mode: 0o700 },
     { do: 'write-file', path: rulesPath, content: rules(subnets), mode: 0o644 },
     { do: 'write-file', path: scriptPath, content: script, mode: 0o755 },
     { do: 'write-file', path: natUnitPath, content: unitText(subnets), mode: 0o644 },
@@ -202,10 +202,10 @@ const bare = (address: string) => address.replace(/\/.*$/, '');
 /** Lines that publish the ports of an interface while the machine runs. */
 export function portLines(one: Extract<Interface, { kind: 'nat' }>): Assignment[] {
   const addresses = one.addresses === 'dhcp' ? [] : one.addresses.map(bare);
-  return one.ports.flatMap(({ protocol, address, hostPort, port }, index) =>
+  return one.ports.flatMap(({ protocol, address, hostPort, port }) =>
     addresses
       .filter(inner => address === undefined || isIPv4(address) === isIPv4(inner))
-      .flatMap((inner, at): Assignment[] => {
+      .flatMap((inner): Assignment[] => {
         const family = isIPv4(inner) ? 4 : 6;
         const map = `${address === undefined ? 'published' : 'bound'}${family}`;
         const key = `${address === undefined ? '' : `${address} . `}${protocol} . ${hostPort}`;
@@ -217,10 +217,8 @@ export function portLines(one: Extract<Interface, { kind: 'nat' }>): Assignment[
           map,
           `{ ${element} }`,
         ];
-        const add = execLine(words('add', `${key} : ${inner} . ${port}`));
-        const why = 'Port= of a .nspawn file does not answer on 127.0.0.1';
         return [
-          index === 0 && at === 0 ? ['ExecStartPre', add, why] : ['ExecStartPre', add],
+          ['ExecStartPre', execLine(words('add', `${key} : ${inner} . ${port}`))],
           ['ExecStopPost', execLine(words('delete', key), '-')],
         ];
       }),

@@ -47,5 +47,5 @@ export interface NetworkedMachine {
   readonly network: Network;
 }
 
-/** A line of a settings file; the third word says why it is there, for a comment above it. */
-export type Assignment = readonly [key: string, value: string, why?: string];
+/** A line of a settings file. */
+export type Assignment = readonly [key: string, value: string];

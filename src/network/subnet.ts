@@ -37,8 +37,11 @@ const candidates = [
 /** Hosts of a network of 22 bits that a machine can have: the bridge is 1, the last is for broadcast. */
 const lastHost = 1022;
 
+/** ip(8) leaves the length out where a route leads to one host. */
+const routeOf = (text: string) => parseCidr(text.includes('/') ? text : `${text}/${isIPv4(text) ? 32 : 128}`);
+
 function overlap(one: string, other: string): boolean {
-  const [a, b] = [parseCidr(one), parseCidr(other)];
+  const [a, b] = [routeOf(one), routeOf(other)];
   if (!a || !b || isIP(a.address) !== isIP(b.address)) return false;
   const [wide, narrow] = a.prefix <= b.prefix ? [a, b] : [b, a];
   const list = new BlockList();

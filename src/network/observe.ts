@@ -1,0 +1,136 @@
+import { type Children, check } from '../host/child.ts';
+import type { Host } from '../host/host.ts';
+import type { LineFacts } from './lines.ts';
+import { natUnitPath, recordedSubnets } from './nat.ts';
+import { type Listener, parseListeners } from './ports.ts';
+import type { Interface, NetworkedMachine } from './spec.ts';
+import { chooseSubnets } from './subnet.ts';
+
+/** A link of the host. */
+export interface Link {
+  readonly name: string;
+  /** As ip(8) names it: `bridge`, `veth`, `macvlan`; undefined for a real interface. */
+  readonly kind: string | undefined;
+  /** The bridge that it is a port of. */
+  readonly master: string | undefined;
+}
+
+/** What of the host the network of machines depends on. */
+export interface NetworkFacts extends LineFacts {
+  readonly links: readonly Link[];
+  /** Interfaces that default routes of the host lead through. */
+  readonly uplinks: readonly string[];
+  /** Bridges of Open vSwitch. */
+  readonly openVSwitch: 'missing' | readonly string[];
+  readonly networkd: 'active' | 'inactive';
+  readonly nft: 'there' | 'missing';
+  /** What the kernel can make; probed where an interface asks for it, else false. */
+  readonly kinds: { readonly macvlan: boolean; readonly ipvlan: boolean };
+  /** Name servers of the host that are to be reached from elsewhere. */
+  readonly dns: readonly string[];
+  /** Of the host; empty where no port is to be published. */
+  readonly listening: readonly Listener[];
+  /** All machines, as they are kept. */
+  readonly machines: readonly NetworkedMachine[];
+}
+
+interface LinkJson {
+  readonly ifname: string;
+  readonly master?: string;
+  readonly linkinfo?: { readonly info_kind?: string };
+}
+
+interface RouteJson {
+  readonly dst: string;
+  readonly dev?: string;
+}
+
+async function json<T>(children: Children, argv: readonly string[], signal: AbortSignal): Promise<T[]> {
+  const text = (await check(children, argv, { signal })).toString().trim();
+  return text === '' ? [] : (JSON.parse(text) as T[]);
+}
+
+/** Links of the host. */
+export async function observeLinks(children: Children, signal: AbortSignal): Promise<Link[]> {
+  const links = await json<LinkJson>(children, ['ip', '-json', '-details', 'link', 'show'], signal);
+  return links.map(({ ifname, master, linkinfo }) => ({ name: ifname, kind: linkinfo?.info_kind, master }));
+}
+
+const isLoopback = (address: string) => address.startsWith('127.') || address === '::1';
+
+/** Name servers of a resolv.conf(5), but those that only the host itself reaches. */
+export function nameServers(text: string): string[] {
+  const servers = text.split('\n').flatMap(line => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? []);
+  return servers.filter(server => !isLoopback(server) && !server.includes('%'));
+}
+
+const succeeds = async (children: Children, argv: readonly string[], signal: AbortSignal) =>
+  (await children.capture(argv, { signal })).code === 0;
+
+/** Tries a kind of link in a network namespace that is gone with the child: a module that can be loaded, is. */
+function kernelHas(children: Children, kind: 'macvlan' | 'ipvlan', signal: AbortSignal): Promise<boolean> {
+  const script = `ip link add p0 type veth peer name p1 && ip link add v0 link p0 type ${kind}`;
+  return succeeds(children, ['unshare', '--net', 'sh', '-c', script], signal);
+}
+
+async function openVSwitch(children: Children, signal: AbortSignal): Promise<'missing' | string[]> {
+  const there = await succeeds(children, ['sh', '-c', 'command -v ovs-vsctl'], signal);
+  if (!there) return 'missing';
+  const shown = await children.capture(['ovs-vsctl', '--timeout=5', 'list-br'], { signal });
+  return shown.code === 0 ? shown.stdout.toString().split('\n').filter(Boolean) : [];
+}
+
+/**
+ * Looks at the host, as far as `interfaces` ask for it.
+ *
+ * @param machines all that are kept; their addresses and ports are theirs
+ */
+export async function observeNetwork(
+  { files, children }: Pick<Host, 'files' | 'children'>,
+  interfaces: readonly Interface[],
+  machines: readonly NetworkedMachine[],
+  signal: AbortSignal,
+): Promise<NetworkFacts> {
+  const asks = (...kinds: Interface['kind'][]) => interfaces.some(({ kind }) => kinds.includes(kind));
+  const nat = asks('nat');
+  const publishes = interfaces.some(one => one.kind === 'nat' && one.ports.length > 0);
+  const routes = asks('nat', 'physical')
+    ? (
+        await Promise.all(
+          ['-4', '-6'].map(family =>
+            json<RouteJson>(children, ['ip', '-json', family, 'route', 'show'], signal),
+          ),
+        )
+      ).flat()
+    : [];
+  const [version, links, switches, nft, networkd, macvlan, ipvlan, sockets] = await Promise.all([
+    check(children, ['systemctl', '--version'], { signal }),
+    observeLinks(children, signal),
+    asks('ovs', 'bridge') ? openVSwitch(children, signal) : ('missing' as const),
+    nat && succeeds(children, ['sh', '-c', 'command -v nft'], signal),
+    asks('zone') && succeeds(children, ['systemctl', 'is-active', '--quiet', 'systemd-networkd'], signal),
+    asks('macvlan') && kernelHas(children, 'macvlan', signal),
+    asks('ipvlan') && kernelHas(children, 'ipvlan', signal),
+    publishes ? check(children, ['ss', '-Hlntup'], { signal }) : '',
+  ]);
+  const hostId = ((await files.read('/etc/machine-id')) ?? '').trim();
+  const resolver =
+    (await files.read('/run/systemd/resolve/resolv.conf')) ?? (await files.read('/etc/resolv.conf')) ?? '';
+  const recorded = recordedSubnets((await files.read(natUnitPath)) ?? '');
+  const targets = routes.map(({ dst }) => dst).filter(dst => dst !== 'default');
+  return {
+    systemd: Number(/^systemd (\d+)/.exec(version.toString())?.[1] ?? 0),
+    udev: (await files.look('/run/udev/control')) !== undefined,
+    hostId,
+    nat: recorded ?? chooseSubnets(targets, hostId),
+    links,
+    uplinks: [...new Set(routes.flatMap(({ dst, dev }) => (dst === 'default' && dev ? dev : [])))],
+    openVSwitch: switches,
+    networkd: networkd ? 'active' : 'inactive',
+    nft: nft ? 'there' : 'missing',
+    kinds: { macvlan, ipvlan },
+    dns: nameServers(resolver),
+    listening: parseListeners(sockets.toString()),
+    machines,
+  };
+}

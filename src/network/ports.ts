@@ -1,0 +1,85 @@
+import { isIP } from 'node:net';
+import { SpawnletError } from '../host/error.ts';
+import type { Interface, NetworkedMachine, PublishedPort } from './spec.ts';
+
+/** A socket of the host that takes connections or datagrams. */
+export interface Listener {
+  readonly protocol: 'tcp' | 'udp';
+  /** `*`, `0.0.0.0` or `::` for all addresses. */
+  readonly address: string;
+  readonly port: number;
+  /** The program, where the kernel tells it. */
+  readonly owner: string | undefined;
+}
+
+/**
+ * Reads what `ss --no-header --listening --numeric --tcp --udp --processes` prints:
+ *
+ *     tcp LISTEN 0 511 127.0.0.1:80 0.0.0.0:* users:(("nginx",pid=1,fd=6))
+ */
+export function parseListeners(text: string): Listener[] {
+  return text.split('\n').flatMap(line => {
+    const [protocol, , , , local = '', , users = ''] = line.trim().split(/\s+/);
+    const at = local.lastIndexOf(':');
+    const port = Number(local.slice(at + 1));
+    if ((protocol !== 'tcp' && protocol !== 'udp') || at < 0 || !Number.isInteger(port)) return [];
+    const address = local
+      .slice(0, at)
+      .replace(/^\[|\]$/g, '')
+      .replace(/%.*$/, '');
+    return { protocol, address, port, owner: /\(\("([^"]*)"/.exec(users)?.[1] };
+  });
+}
+
+const wildcards = ['*', '0.0.0.0', '::'];
+const isPort = (port: number) => Number.isInteger(port) && port >= 1 && port <= 65535;
+const nameOf = ({ protocol, address, hostPort }: PublishedPort) =>
+  `${address === undefined ? '' : `${address.includes(':') ? `[${address}]` : address}:`}${hostPort}/${protocol}`;
+
+/** Two of these cannot both be had: the same port of one address, or of all. */
+function clash(one: PublishedPort, protocol: string, port: number, address: string | undefined): boolean {
+  if (one.protocol !== protocol || one.hostPort !== port) return false;
+  return one.address === undefined || address === undefined || one.address === address;
+}
+
+const taken = (port: PublishedPort, by: string) =>
+  new SpawnletError('ERR_PORT_TAKEN', `port ${nameOf(port)} is ${by}'s`, {
+    hint: 'publish another port of the host, or end what has it',
+  });
+
+/**
+ * Refuses ports of an interface that something else has: another machine, itself twice, or a program of the host. The
+ * kernel would not refuse them: translation comes before a socket is looked for.
+ *
+ * @throws ERR_PORT_TAKEN, ERR_NETWORK
+ */
+export function refusePorts(
+  one: Extract<Interface, { kind: 'nat' }>,
+  machine: string,
+  facts: { readonly machines: readonly NetworkedMachine[]; readonly listening: readonly Listener[] },
+): void {
+  const before: PublishedPort[] = [];
+  for (const port of one.ports) {
+    if (!isPort(port.hostPort) || !isPort(port.port))
+      throw new SpawnletError('ERR_NETWORK', `${port.hostPort}:${port.port} are no ports`, {
+        hint: '1 to 65535',
+      });
+    if (port.address !== undefined && (isIP(port.address) === 0 || port.address === '::1'))
+      throw new SpawnletError('ERR_NETWORK', `no port can be published on ${port.address}`, {
+        hint: 'an address of this host; of the loop-back 127.0.0.1 alone: the kernel translates none from ::1',
+      });
+    if (before.some(other => clash(port, other.protocol, other.hostPort, other.address)))
+      throw taken(port, 'another of the machine');
+    before.push(port);
+    for (const { name, network } of facts.machines) {
+      if (name === machine || network.kind !== 'private') continue;
+      const theirs = network.interfaces.flatMap(its => (its.kind === 'nat' ? its.ports : []));
+      if (theirs.some(other => clash(port, other.protocol, other.hostPort, other.address)))
+        throw taken(port, `machine ${name}`);
+    }
+    const listener = facts.listening.find(({ protocol, port: number, address }) =>
+      clash(port, protocol, number, wildcards.includes(address) ? undefined : address),
+    );
+    if (listener) throw taken(port, listener.owner ?? 'a program of this host');
+  }
+}
