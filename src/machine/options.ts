@@ -85,7 +85,7 @@ const execution: readonly NspawnOption[] = [
   valued('--chdir', 'Exec.WorkingDirectory', {
     leftOut: 'a command can change its directory; the line is kept',
   }),
-  valued('--setenv -E', 'Exec.Environment', { spawnlet: '`environment`' }),
+  valued('--setenv -E', 'Exec.Environment', { spawnlet: '`--env NAME=VALUE`; `environment`' }),
   valued('--user -u', 'Exec.User', {
     leftOut: 'a command can change its user (`setpriv`); the line is kept',
   }),
@@ -119,7 +119,7 @@ const properties: readonly NspawnOption[] = [
 const users: readonly NspawnOption[] = [
   optional('--private-users', 'Exec.PrivateUsers', {
     group: 'users',
-    spawnlet: '`--private-users no|pick|BASE:COUNT`; `privateUsers`. `yes` and `identity` are kept',
+    spawnlet: '`--private-users no`, `pick` or `BASE:COUNT`; `privateUsers`. `yes` and `identity` are kept',
   }),
   valued('--private-users-ownership', 'Files.PrivateUsersOwnership', {
     group: 'users',
@@ -139,10 +139,10 @@ const network: readonly NspawnOption[] = [
   }),
   valued('--network-interface', 'Network.Interface', {
     group: 'network',
-    spawnlet: '`--network physical:LINK`',
+    spawnlet: '`--network physical=LINK`',
   }),
-  valued('--network-macvlan', 'Network.MACVLAN', { group: 'network', spawnlet: '`--network macvlan:LINK`' }),
-  valued('--network-ipvlan', 'Network.IPVLAN', { group: 'network', spawnlet: '`--network ipvlan:LINK`' }),
+  valued('--network-macvlan', 'Network.MACVLAN', { group: 'network', spawnlet: '`--network macvlan=LINK`' }),
+  valued('--network-ipvlan', 'Network.IPVLAN', { group: 'network', spawnlet: '`--network ipvlan=LINK`' }),
   plain('--network-veth -n', 'Network.VirtualEthernet', {
     group: 'network',
     spawnlet: '`--network nat`, the default: on a bridge of its own, with NAT, without networkd on the host',
@@ -151,8 +151,8 @@ const network: readonly NspawnOption[] = [
     group: 'network',
     leftOut: '`--network` can be given again, for a second bridge; the line is kept',
   }),
-  valued('--network-bridge', 'Network.Bridge', { group: 'network', spawnlet: '`--network bridge:LINK`' }),
-  valued('--network-zone', 'Network.Zone', { group: 'network', spawnlet: '`--network zone:NAME`' }),
+  valued('--network-bridge', 'Network.Bridge', { group: 'network', spawnlet: '`--network bridge=LINK`' }),
+  valued('--network-zone', 'Network.Zone', { group: 'network', spawnlet: '`--network zone=NAME`' }),
   valued('--network-namespace-path', undefined, {
     group: 'network',
     leftOut: 'a machine has a network of its own',
@@ -166,7 +166,7 @@ const network: readonly NspawnOption[] = [
 const security: readonly NspawnOption[] = [
   valued('--capability', 'Exec.Capability', {
     group: 'capabilities',
-    spawnlet: '`capabilities`; `all` is `--profile privileged`',
+    spawnlet: '`--capability CAP`; `capabilities`. `all` is `--profile privileged`',
   }),
   valued('--drop-capability', 'Exec.DropCapability', {
     group: 'capabilities',
@@ -255,9 +255,9 @@ const mounts: readonly NspawnOption[] = [
     leftOut: 'no use was found; the line is kept',
   }),
   valued('--bind-user', 'Files.BindUser', {
-    leftOut: '`users` makes users in the machine; the line is kept',
+    leftOut: '`--user` makes users in the machine; the line is kept',
   }),
-  valued('--bind-user-shell', undefined, { since: 257, leftOut: '`users` makes users in the machine' }),
+  valued('--bind-user-shell', undefined, { since: 257, leftOut: '`--user` makes users in the machine' }),
 ];
 
 const streams: readonly NspawnOption[] = [

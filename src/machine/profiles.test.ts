@@ -83,13 +83,14 @@ test('each line of each profile is shown with one sentence that says why', () =>
   for (const { why, key } of rows) assert.match(why, /^\S.{20,}[^.]\.$/, key);
 });
 
-const nothing = { nodes: [], drivers: {}, libraries: '', programs: [] };
-const ldconfig = `2 libs found in cache \`/etc/ld.so.cache'
-\tlibcuda.so.1 (libc6,x86-64) => /lib/x86_64-linux-gnu/libcuda.so.1
-\tlibnvidia-ml.so.1 (libc6,x86-64) => /lib/x86_64-linux-gnu/libnvidia-ml.so.1
-\tlibGLX_nvidia.so.0 (libc6,x86-64) => /lib/x86_64-linux-gnu/libGLX_nvidia.so.0
-\tlibc.so.6 (libc6,x86-64) => /lib/x86_64-linux-gnu/libc.so.6
-`;
+const files = [
+  '/usr/lib/x86_64-linux-gnu/libcuda.so.1',
+  '/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.535.1',
+  '/usr/lib/x86_64-linux-gnu/libGLX_nvidia.so.0',
+  '/usr/lib/x86_64-linux-gnu/libc.so.6',
+  '/usr/lib/x86_64-linux-gnu/libcuda.so.1.txt',
+  '/usr/bin/nvidia-smi',
+];
 
 test('of NVIDIA a machine gets the nodes, and the driver’s libraries and programs of the host', () => {
   assert.deepEqual(
@@ -103,16 +104,15 @@ test('of NVIDIA a machine gets the nodes, and the driver’s libraries and progr
         '/dev/nvme0',
       ],
       drivers: {},
-      libraries: ldconfig,
-      programs: ['/usr/bin/nvidia-smi'],
+      files,
     }),
     {
       nodes: ['/dev/nvidia-caps/nvidia-cap1', '/dev/nvidia-uvm', '/dev/nvidia0', '/dev/nvidiactl'],
       libraries: [
-        '/lib/x86_64-linux-gnu/libGLX_nvidia.so.0',
-        '/lib/x86_64-linux-gnu/libcuda.so.1',
-        '/lib/x86_64-linux-gnu/libnvidia-ml.so.1',
         '/usr/bin/nvidia-smi',
+        '/usr/lib/x86_64-linux-gnu/libGLX_nvidia.so.0',
+        '/usr/lib/x86_64-linux-gnu/libcuda.so.1',
+        '/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.535.1',
       ],
     },
   );
@@ -123,10 +123,9 @@ test('of AMD a machine gets KFD and the DRM nodes of its driver, and no library'
     gpuOf({
       nodes: ['/dev/kfd', '/dev/dri/card0', '/dev/dri/renderD128', '/dev/dri/renderD129', '/dev/dri/by-path'],
       drivers: { card0: 'amdgpu', renderD128: 'amdgpu', renderD129: 'i915' },
-      libraries: ldconfig,
-      programs: ['/usr/bin/nvidia-smi'],
+      files,
     }),
     { nodes: ['/dev/dri/card0', '/dev/dri/renderD128', '/dev/kfd'], libraries: [] },
   );
-  assert.deepEqual(gpuOf(nothing), { nodes: [], libraries: [] });
+  assert.deepEqual(gpuOf({ nodes: [], drivers: {}, files }), { nodes: [], libraries: [] });
 });
