@@ -69,7 +69,8 @@ table ${table.join(' ')} {
     ip saddr ${v4} oifname != "${natBridge}" masquerade
     ip6 saddr ${v6} oifname != "${natBridge}" masquerade
     ip saddr 127.0.0.0/8 oifname "${natBridge}" masquerade
-    iifname "${natBridge}" oifname "${natBridge}" ct status dnat masquerade
+    ip saddr ${v4} oifname "${natBridge}" ct status dnat masquerade
+    ip6 saddr ${v6} oifname "${natBridge}" ct status dnat masquerade
   }
 }
 `;

@@ -26,6 +26,7 @@ async function useBridge(name: string) {
 }
 
 const server = `
+process.title = 'echo';
 const { createServer } = require('node:net');
 const { createSocket } = require('node:dgram');
 const [kind, host, port] = process.argv.slice(1);
@@ -40,8 +41,8 @@ process.stdin.resume().on('end', () => process.exit());
 
 /** A server in a network namespace: over TCP it says who asks, over UDP what it was told. It ends with the test. */
 async function serve(kind: 'tcp' | 'udp', address: string, port: number, where: readonly string[] = []) {
-  const [program = '', ...args] = [...where, process.execPath, '-e', server, kind, address, String(port)];
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const argv = [...where, process.execPath, '-e', server, kind, address, String(port)];
+  const child = spawn('env', argv, { stdio: ['pipe', 'pipe', 'inherit'] });
   const end = ended(child);
   await once(child.stdout, 'data');
   return {
@@ -226,14 +227,14 @@ test('a machine with NAT gets out, is reached at its ports from outside and from
     });
     await assert.rejects(useMachine('gamma', nat(['tcp', 9090])), {
       code: 'ERR_PORT_TAKEN',
-      message: /9090\/tcp is node's/,
+      message: "port 9090/tcp is echo's",
     });
 
     // Rules are loaded again without losing a port.
     await shell('systemctl', 'reload', 'spawnlet-nat');
     assert.match(await ask('127.0.0.1', 8080), /10\.153\.0\.1/);
     const rules = await shell('nft', 'list', 'table', 'inet', 'spawnlet');
-    assert.equal(rules.match(/masquerade/g)?.length, 4);
+    assert.equal(rules.match(/masquerade/g)?.length, 5);
   }
   assert.deepEqual(await state(), before);
 });
