@@ -5,7 +5,7 @@ import { addressesOf, vlanName } from './lines.ts';
 import { maxLinkName } from './names.ts';
 import type { NetworkFacts } from './observe.ts';
 import { refusePorts } from './ports.ts';
-import type { Interface, Network, NetworkedMachine } from './spec.ts';
+import type { Addressing, Interface, Network, NetworkedMachine } from './spec.ts';
 import { allocate, hostAddress, parseCidr } from './subnet.ts';
 
 /** Names that ip(8), nft(8), systemd and ovs-vsctl(8) all take. */
@@ -17,7 +17,8 @@ const refused = (message: string, hint: string) => new SpawnletError('ERR_NETWOR
 
 const missing = (message: string, hint: string) => new SpawnletError('ERR_NO_LINK', message, { hint });
 
-function checkName(what: string, name: string): void {
+/** @throws ERR_NETWORK */
+export function checkName(what: string, name: string): void {
   if (!linkPattern.test(name) || name === 'lo')
     throw refused(
       `${JSON.stringify(name)} is no name of ${what}`,
@@ -25,21 +26,26 @@ function checkName(what: string, name: string): void {
     );
 }
 
-function checkAddressing(one: Interface): void {
+/**
+ * Addresses, gateways and name servers that are some.
+ *
+ * @param name of the interface or bridge that they are for
+ * @throws ERR_NETWORK
+ */
+export function checkAddressing(name: string, one: Addressing): void {
   const addresses = one.addresses === 'dhcp' ? [] : one.addresses;
   for (const address of addresses)
     if (!parseCidr(address))
-      throw refused(
-        `${one.name}: ${JSON.stringify(address)} is no address`,
-        'write 10.0.0.2/24 or fd00::2/64',
-      );
+      throw refused(`${name}: ${JSON.stringify(address)} is no address`, 'write 10.0.0.2/24 or fd00::2/64');
   for (const address of [...one.gateways, ...one.dns])
     if (isIP(address) === 0 || address.includes('%'))
-      throw refused(`${one.name}: ${JSON.stringify(address)} is no address`, 'write 10.0.0.1 or fd00::1');
-  if (addresses.length === 0 && one.gateways.length > 0 && one.kind !== 'nat')
-    throw refused(`${one.name} has a gateway and no address`, 'give it a static address too');
-  if (one.mac !== undefined && !macPattern.test(one.mac))
-    throw refused(`${one.name}: ${one.mac} is no hardware address of one station`, 'write 02:00:00:00:00:01');
+      throw refused(`${name}: ${JSON.stringify(address)} is no address`, 'write 10.0.0.1 or fd00::1');
+}
+
+/** @throws ERR_NETWORK */
+export function refuseLoneGateway(name: string, one: Addressing): void {
+  if (one.addresses.length === 0 && one.gateways.length > 0)
+    throw refused(`${name} has a gateway and no address`, 'give it a static address too');
 }
 
 type Of<K extends Interface['kind']> = Extract<Interface, { kind: K }>;
@@ -51,7 +57,7 @@ function checkBridge({ bridge }: Of<'bridge'>, facts: NetworkFacts): void {
   if (facts.openVSwitch !== 'missing' && facts.openVSwitch.includes(bridge))
     throw refused(`${bridge} is a bridge of Open vSwitch`, `--network ovs:${bridge}`);
   if (link) throw refused(`${bridge} is no bridge`, `--network macvlan:${bridge} shares an interface`);
-  throw missing(`this host has no bridge ${bridge}`, `spawnlet network bridge create ${bridge}`);
+  throw missing(`this host has no bridge ${bridge}`, `spawnlet network create ${bridge}`);
 }
 
 function checkOvs({ bridge, vlan }: Of<'ovs'>, facts: NetworkFacts): void {
@@ -115,7 +121,10 @@ function checkPhysical(one: Of<'physical'>, machine: string, facts: NetworkFacts
 
 function checkInterface(one: Interface, machine: string, facts: NetworkFacts): void {
   checkName('an interface', one.name);
-  checkAddressing(one);
+  checkAddressing(one.name, one);
+  if (one.kind !== 'nat') refuseLoneGateway(one.name, one);
+  if (one.mac !== undefined && !macPattern.test(one.mac))
+    throw refused(`${one.name}: ${one.mac} is no hardware address of one station`, 'write 02:00:00:00:00:01');
   switch (one.kind) {
     case 'nat':
       if (facts.nft === 'missing') throw programMissing('nft');

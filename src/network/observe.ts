@@ -1,19 +1,11 @@
 import { type Children, check } from '../host/child.ts';
 import type { Host } from '../host/host.ts';
+import type { BridgeFacts } from './bridge.ts';
 import type { LineFacts } from './lines.ts';
 import { natUnitPath, recordedSubnets } from './nat.ts';
 import { type Listener, parseListeners } from './ports.ts';
-import type { Interface, NetworkedMachine } from './spec.ts';
+import type { Interface, Link, NetworkedMachine } from './spec.ts';
 import { chooseSubnets } from './subnet.ts';
-
-/** A link of the host. */
-export interface Link {
-  readonly name: string;
-  /** As ip(8) names it: `bridge`, `veth`, `macvlan`; undefined for a real interface. */
-  readonly kind: string | undefined;
-  /** The bridge that it is a port of. */
-  readonly master: string | undefined;
-}
 
 /** What of the host the network of machines depends on. */
 export interface NetworkFacts extends LineFacts {
@@ -43,6 +35,11 @@ interface LinkJson {
 interface RouteJson {
   readonly dst: string;
   readonly dev?: string;
+}
+
+interface AddressJson {
+  readonly ifname?: string;
+  readonly addr_info?: readonly { readonly local: string; readonly prefixlen: number }[];
 }
 
 async function json<T>(children: Children, argv: readonly string[], signal: AbortSignal): Promise<T[]> {
@@ -132,5 +129,42 @@ export async function observeNetwork(
     dns: nameServers(resolver),
     listening: parseListeners(sockets.toString()),
     machines,
+  };
+}
+
+/** Looks at what a bridge of the host depends on. */
+export async function observeBridges(
+  { files, children }: Pick<Host, 'files' | 'children'>,
+  signal: AbortSignal,
+): Promise<BridgeFacts> {
+  const directory = '/etc/network/interfaces.d';
+  const [links, addresses, active, ifup, names] = await Promise.all([
+    observeLinks(children, signal),
+    json<AddressJson>(children, ['ip', '-json', 'address', 'show', 'scope', 'global'], signal),
+    children.capture(['systemctl', 'is-active', 'NetworkManager', 'systemd-networkd'], { signal }),
+    succeeds(children, ['sh', '-c', 'command -v ifup'], signal),
+    files.list(directory),
+  ]);
+  const paths = ['/etc/network/interfaces', ...names.map(name => `${directory}/${name}`)];
+  const stanzas = await Promise.all(paths.map(async path => (await files.read(path)) ?? ''));
+  const [networkManager, networkd] = active.stdout.toString().split('\n');
+  return {
+    manager:
+      networkManager === 'active'
+        ? 'networkmanager'
+        : networkd === 'active'
+          ? 'networkd'
+          : ifup
+            ? 'ifupdown'
+            : 'none',
+    links,
+    addresses: Object.fromEntries(
+      addresses.flatMap(({ ifname, addr_info: its = [] }) =>
+        ifname === undefined ? [] : [[ifname, its.map(({ local, prefixlen }) => `${local}/${prefixlen}`)]],
+      ),
+    ),
+    stanzas: stanzas.flatMap(text =>
+      Array.from(text.matchAll(/^\s*iface\s+(\S+)/gm), match => match[1] ?? ''),
+    ),
   };
 }

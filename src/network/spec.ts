@@ -49,3 +49,12 @@ export interface NetworkedMachine {
 
 /** A line of a settings file. */
 export type Assignment = readonly [key: string, value: string];
+
+/** A link of the host. */
+export interface Link {
+  readonly name: string;
+  /** As ip(8) names it: `bridge`, `veth`, `macvlan`; undefined for a real interface. */
+  readonly kind: string | undefined;
+  /** The bridge that it is a port of. */
+  readonly master: string | undefined;
+}
