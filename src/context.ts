@@ -6,6 +6,9 @@ import type { SpawnletError } from './host/error.ts';
 import type { ImageStep } from './image/executors.ts';
 import type { TreeStep } from './image/tree/executors.ts';
 import type { OwnLabStep } from './lab/step.ts';
+import type { WriteGuest } from './machine/guest/write.ts';
+import type { OwnMachineStep } from './machine/step.ts';
+import type { OwnBridgeStep } from './network/bridge.ts';
 
 const caught: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
@@ -66,6 +69,13 @@ export async function makeContext(
     const treeSteps = once(async () =>
       (await import('./image/tree/executors.ts')).treeExecutors({ host, systemd, words, env: process.env }),
     );
+    const guestSteps = once(async () =>
+      (await import('./machine/guest/write.ts')).guestExecutors(host.children),
+    );
+    const machineSteps = once(async () =>
+      (await import('./machine/executors.ts')).machineExecutors(host, systemd),
+    );
+    const bridgeSteps = once(async () => (await import('./network/executors.ts')).bridgeExecutors(host));
     const labSteps = once(async () => (await import('./lab/step.ts')).labExecutors(host));
     return makeApplier<AnyStep>(
       {
@@ -76,6 +86,19 @@ export async function makeContext(
           imageSteps,
         ),
         ...loadLater<TreeStep>({ 'build-base': true, 'remove-base': true }, treeSteps),
+        ...loadLater<WriteGuest>({ 'write-guest': true }, guestSteps),
+        ...loadLater<OwnMachineStep>(
+          {
+            'copy-tree': true,
+            'move-tree': true,
+            'replace-tree': true,
+            'remove-directory': true,
+            'freeze-unit': true,
+            'thaw-unit': true,
+          },
+          machineSteps,
+        ),
+        ...loadLater<OwnBridgeStep>({ 'set-up-bridge': true, 'take-down-bridge': true }, bridgeSteps),
         ...loadLater<OwnLabStep>(
           {
             'build-tree': true,
@@ -143,6 +166,10 @@ export async function makeContext(
     async apps() {
       await applier();
       return apps();
+    },
+    async machines() {
+      const [{ Machines }, made] = await Promise.all([import('./machine/machines.ts'), applier()]);
+      return new Machines({ host, applier: made, systemd });
     },
     takeSignals(handler) {
       onSignal = handler;

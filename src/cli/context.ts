@@ -9,10 +9,13 @@ import type { Store } from '../image/store.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import type { TreeStep } from '../image/tree/executors.ts';
 import type { LabStep } from '../lab/plan.ts';
+import type { Machines } from '../machine/machines.ts';
+import type { MachineStep } from '../machine/step.ts';
+import type { OwnBridgeStep } from '../network/bridge.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 
 /** Every step that any room knows. */
-export type AnyStep = AppStep | ImageStep | TreeStep | LabStep;
+export type AnyStep = AppStep | ImageStep | TreeStep | LabStep | MachineStep | OwnBridgeStep;
 
 /** What commands work with; each part is loaded when it is first asked for. */
 export interface Context {
@@ -39,6 +42,7 @@ export interface Context {
   store(): Promise<Store>;
   systemd(): Promise<SystemdClient>;
   apps(): Promise<Apps>;
+  machines(): Promise<Machines>;
   /** Gives SIGINT, SIGTERM and SIGHUP to the command instead of aborting it. */
   takeSignals(handler: (signal: NodeJS.Signals) => void): void;
 }

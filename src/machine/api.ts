@@ -100,6 +100,18 @@ export interface MachineRow {
 export interface MachineStatus extends MachineRow {
   readonly spec: MachineSpec;
   readonly unit: string;
+  /** As its os-release says: `Debian GNU/Linux 12 (bookworm)`. */
+  readonly os: string;
+  /** `overlay`: on the bases in `layers`; `link`: a directory elsewhere. */
+  readonly tree: {
+    readonly kind: 'plain' | 'overlay' | 'link';
+    /** Where it lies. */
+    readonly path: string;
+    /** Directories of an overlay that nobody writes to, lowest first. */
+    readonly layers: readonly string[];
+    /** Bytes that an overlay has changed since. */
+    readonly changed?: number;
+  };
   /** PID of its init, while it runs. */
   readonly leader?: number;
   readonly tasks?: number;

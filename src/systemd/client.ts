@@ -129,6 +129,16 @@ export class SystemdClient implements AsyncDisposable {
     await this.#session.change(name, managerCall('KillUnit', 'ssi', [name, who, number]), signal);
   }
 
+  /** Stops the processes of a unit where they are. Systemd can where the unit has a cgroup of version 2. */
+  async freezeUnit(name: string, signal: AbortSignal): Promise<void> {
+    await this.#session.change(name, managerCall('FreezeUnit', 's', [name]), signal);
+  }
+
+  /** Lets them go on. */
+  async thawUnit(name: string, signal: AbortSignal): Promise<void> {
+    await this.#session.change(name, managerCall('ThawUnit', 's', [name]), signal);
+  }
+
   /** Forgets that a unit failed. One that is not loaded has not failed. */
   async resetFailedUnit(name: string, signal: AbortSignal): Promise<void> {
     try {

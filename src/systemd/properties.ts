@@ -89,6 +89,7 @@ export type UnitLevelProperty =
   | 'FragmentPath'
   | 'NeedDaemonReload'
   | 'InvocationID'
+  | 'ActiveEnterTimestamp'
   | 'Job';
 
 export function readProperty<P extends UnitLevelProperty>(

@@ -1,0 +1,207 @@
+import { SpawnletError } from '../host/error.ts';
+import { lockBase } from '../image/tree/bases.ts';
+import { clonedNetwork } from '../network/decide.ts';
+import type { MachineChange } from './api.ts';
+import { type MachineDependencies, note, type Parts, plan } from './change.ts';
+import { start } from './job.ts';
+import { findMade, getMade, inTheWay, isUp, type Made, unitState } from './observe.ts';
+import { placesOf } from './places.ts';
+import { type NewTree, needsRestart, planMachine } from './plan.ts';
+import {
+  desiredOf,
+  type Origin,
+  originOfBase,
+  originOfDirectory,
+  originOfMachine,
+  refuseOtherSource,
+} from './prepare.ts';
+import type { MachineSpec, TreeSource } from './spec.ts';
+
+type Of<D extends MachineChange['do']> = Extract<MachineChange, { do: D }>;
+
+/** Refuses a name that something else has: `ERR_NAME_TAKEN`. */
+export async function refuseTaken({ host }: MachineDependencies, name: string): Promise<void> {
+  const places = placesOf(name);
+  if (await host.files.look(places.spec))
+    throw new SpawnletError('ERR_NAME_TAKEN', `there is a machine ${name} already`, {
+      hint: `choose another name, or: spawnlet machine rm ${name}`,
+    });
+  const path = await inTheWay(host.files, places);
+  if (path === undefined) return;
+  throw new SpawnletError('ERR_NAME_TAKEN', `the name ${name} is taken: ${path} is not spawnlet's`, {
+    hint: `choose another name, or: spawnlet machine adopt ${name}`,
+  });
+}
+
+/** The unit to be frozen while a machine is copied; undefined if it does not run. Throws `ERR_RUNNING` where it cannot be. */
+export async function unitToFreeze(
+  deps: MachineDependencies,
+  name: string,
+  what: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { unit } = placesOf(name);
+  if (!isUp(await unitState(await deps.systemd(), unit, signal))) return undefined;
+  if (await deps.host.files.look('/sys/fs/cgroup/cgroup.controllers')) return unit;
+  throw new SpawnletError('ERR_RUNNING', `machine ${name} runs, and cannot be frozen to ${what} it`, {
+    hint: `freezing takes cgroup version 2 alone, which this host has not: spawnlet machine stop ${name}`,
+  });
+}
+
+/** The base that a source is built into, and the plan that makes it if it is not there. */
+async function* build(
+  { host }: MachineDependencies,
+  spec: MachineSpec,
+  signal: AbortSignal,
+): AsyncGenerator<ReturnType<typeof plan>, string, undefined> {
+  const [{ Bases }, { baseSteps, readRecipe }, { baseNameOf }] = await Promise.all([
+    import('../image/tree/bases.ts'),
+    import('../image/tree/inputs.ts'),
+    import('../image/tree/recipe.ts'),
+  ]);
+  const recipe = await readRecipe(host, spec.from, spec.build ?? {}, signal);
+  const base = baseNameOf(recipe);
+  const steps = await baseSteps(new Bases(host.files), base, recipe);
+  if (steps.length > 0) yield plan({ title: `base ${base}`, ifInterrupted: 'undo', steps });
+  return base;
+}
+
+interface Found {
+  readonly origin: Origin;
+  readonly freeze?: string;
+  readonly base?: string;
+}
+
+async function originOfSource(
+  deps: MachineDependencies,
+  from: Extract<TreeSource, { kind: 'directory' | 'machine' }>,
+  signal: AbortSignal,
+): Promise<Found> {
+  const { files } = deps.host;
+  if (from.kind === 'directory') return { origin: await originOfDirectory(files, from.path) };
+  const made = await getMade(files, from.name);
+  return originFor(deps, made, signal);
+}
+
+async function originFor(deps: MachineDependencies, made: Made, signal: AbortSignal): Promise<Found> {
+  const freeze = await unitToFreeze(deps, made.spec.name, 'copy', signal);
+  await mounted(deps, made, signal);
+  return { origin: originOfMachine(made), ...(freeze !== undefined && { freeze }) };
+}
+
+/** The tree of a machine can be read only when it is mounted; it then stays so. */
+export async function mounted(deps: MachineDependencies, made: Made, signal: AbortSignal): Promise<void> {
+  if (made.tree.kind !== 'overlay') return;
+  const systemd = await deps.systemd();
+  await systemd.startUnit(placesOf(made.spec.name).mountUnit, 'replace', signal);
+}
+
+/** Makes a machine. */
+export async function* create(
+  deps: MachineDependencies,
+  change: Pick<Of<'create'>, 'spec' | 'start'>,
+  signal: AbortSignal,
+): Parts {
+  const { spec } = change;
+  const { host } = deps;
+  await refuseTaken(deps, spec.name);
+  const { from } = spec;
+  if (from.kind === 'directory' || from.kind === 'machine') {
+    yield* make(deps, spec, await originOfSource(deps, from, signal), signal);
+  } else {
+    const base = from.kind === 'base' ? from.name : yield* build(deps, spec, signal);
+    // Until the mount unit names the base, nothing else keeps it from being removed.
+    await using _lock = await lockBase(host.locks, base, signal);
+    yield* make(deps, spec, { origin: await originOfBase(host.files, base) }, signal);
+  }
+  if (change.start) yield* start(deps, spec.name);
+}
+
+async function* make(
+  deps: MachineDependencies,
+  spec: MachineSpec,
+  { origin, freeze }: Found,
+  signal: AbortSignal,
+): Parts {
+  const desired = await desiredOf(deps.host, spec, origin, [], signal);
+  yield plan(
+    planMachine(desired, {
+      kind: 'nothing',
+      tree: origin.tree,
+      ...(freeze !== undefined && { freeze }),
+    }),
+  );
+}
+
+/** Another machine like this one, with an identity and addresses of its own. */
+export async function* clone(deps: MachineDependencies, change: Of<'clone'>, signal: AbortSignal): Parts {
+  await refuseTaken(deps, change.to);
+  const made = await getMade(deps.host.files, change.name);
+  const { spec } = made;
+  const { hostname: _own, ...firstBoot } = spec.firstBoot;
+  const found =
+    change.snapshot === undefined
+      ? await originFor(deps, made, signal)
+      : { origin: await originOfSnapshot(deps, made, change.snapshot, signal) };
+  const next: MachineSpec = {
+    ...spec,
+    name: change.to,
+    // A directory that two machines boot from would be one tree; the copy has its own.
+    from: spec.from.kind === 'directory' ? { kind: 'machine', name: change.name } : spec.from,
+    enabled: false,
+    network: clonedNetwork(spec.network),
+    firstBoot: { ...firstBoot, sshKeys: [], users: [], copy: [], run: [] },
+  };
+  yield* make(deps, next, found, signal);
+  if (change.start) yield* start(deps, change.to);
+}
+
+async function originOfSnapshot(
+  deps: MachineDependencies,
+  made: Made,
+  snapshot: string,
+  signal: AbortSignal,
+): Promise<Origin> {
+  const { getSnapshot } = await import('./snapshot.ts');
+  const { tree: path } = await getSnapshot(deps.host.files, made.spec.name, snapshot);
+  await mounted(deps, made, signal);
+  const { root, tree } = originOfMachine(made);
+  const copied: NewTree =
+    tree.kind === 'clone-of-clone' ? { ...tree, upper: path } : { kind: 'copy', from: path };
+  return { tree: copied, root: tree.kind === 'clone-of-clone' ? root : path };
+}
+
+/** Makes a machine, or makes it into what the spec says. */
+export async function* apply(deps: MachineDependencies, spec: MachineSpec, signal: AbortSignal): Parts {
+  const made = await findMade(deps.host.files, spec.name);
+  if (!made) {
+    yield* create(deps, { spec, start: false }, signal);
+    return;
+  }
+  refuseOtherSource(made.spec, spec);
+  const { unit } = placesOf(spec.name);
+  const state = await unitState(await deps.systemd(), unit, signal);
+  const { keptLines } = await import('./kept.ts');
+  const desired = await desiredOf(deps.host, spec, made, await keptLines(deps.host.files, spec.name), signal);
+  yield plan(
+    planMachine(desired, {
+      kind: 'machine',
+      enabled: made.enabled,
+      loaded: state !== 'idle',
+    }),
+  );
+  if (isUp(state) && needsRestart(made.spec, desired.spec))
+    yield note(
+      `${spec.name} runs: what is no limit takes effect with: spawnlet machine restart ${spec.name}`,
+    );
+}
+
+/** Whether a machine starts with the host. */
+export async function* enable(
+  deps: MachineDependencies,
+  change: Of<'enable' | 'disable'>,
+  signal: AbortSignal,
+): Parts {
+  const { spec } = await getMade(deps.host.files, change.name);
+  yield* apply(deps, { ...spec, enabled: change.do === 'enable' }, signal);
+}

@@ -1,0 +1,84 @@
+import { SpawnletError } from '../host/error.ts';
+import type { MachineChange } from './api.ts';
+import { type MachineDependencies, type Parts, plan } from './change.ts';
+import { mounted } from './create.ts';
+import { GuestRoot } from './guest/root.ts';
+import { refuseRunning } from './job.ts';
+import { keptLines } from './kept.ts';
+import { getMade } from './observe.ts';
+import { hidden, placesOf } from './places.ts';
+import { settingsSteps } from './plan.ts';
+import { desiredOf } from './prepare.ts';
+import { runtimeStores } from './profiles.ts';
+import type { MachineStep } from './step.ts';
+
+/**
+ * Lets go of a machine that is stopped: it stays, with a tree of its own, as the files of systemd that an administrator
+ * would have written. Nothing of it is left in spawnlet's own directories.
+ */
+export async function* eject(
+  deps: MachineDependencies,
+  { name }: Extract<MachineChange, { do: 'eject' }>,
+  signal: AbortSignal,
+): Parts {
+  const { host } = deps;
+  const made = await getMade(host.files, name);
+  await refuseRunning(deps, name, 'ejected', signal);
+  const places = placesOf(name);
+  const flat = hidden(places.tree, 'flat');
+  const aside = hidden(places.tree, 'replaced');
+  const isOverlay = made.tree.kind === 'overlay';
+  const kept = await keptLines(host.files, name);
+  const desired = await desiredOf(host, made.spec, made, kept, signal, isOverlay ? { flattened: true } : {});
+  if (isOverlay) {
+    await mounted(deps, made, signal);
+    yield plan({
+      title: `flatten the tree of machine ${name}`,
+      ifInterrupted: 'undo',
+      steps: [
+        { do: 'copy-tree', name, from: places.tree, path: flat },
+        ...(await storeSteps(deps, name, places.tree, flat)),
+      ],
+    });
+  }
+  yield plan({
+    title: `eject machine ${name}`,
+    ifInterrupted: 'finish',
+    steps: [
+      ...(isOverlay
+        ? ([
+            { do: 'stop-unit', name: places.mountUnit },
+            { do: 'remove', path: places.mountFile },
+            { do: 'replace-tree', path: places.tree, by: flat, aside },
+            { do: 'remove', path: aside },
+          ] as const)
+        : []),
+      ...settingsSteps(desired, places),
+      { do: 'remove', path: places.state },
+    ],
+  });
+}
+
+/** What lay beside the overlay, since it could not lie on it, comes into the tree. */
+async function storeSteps(
+  { host }: MachineDependencies,
+  name: string,
+  root: string,
+  flat: string,
+): Promise<MachineStep[]> {
+  const there = await Promise.all(
+    runtimeStores(name).map(async store => ((await host.files.list(store.source)).length > 0 ? [store] : [])),
+  );
+  const stores = there.flat();
+  if (stores.length === 0) return [];
+  using tree = new GuestRoot(root);
+  for (const path of ['/var', '/var/lib'])
+    if (tree.look(path)?.kind !== 'directory')
+      throw new SpawnletError('ERR_MACHINE_TREE', `${path} of machine ${name} is no directory of its tree`, {
+        hint: 'the containers in it cannot be put there: remove them first',
+      });
+  return stores.flatMap(({ source, target }): MachineStep[] => [
+    { do: 'remove', path: `${flat}${target}` },
+    { do: 'copy-tree', name, from: source, path: `${flat}${target}` },
+  ]);
+}

@@ -1,0 +1,175 @@
+import { constants } from 'node:os';
+import { SpawnletError } from '../host/error.ts';
+import { unitPath } from '../systemd/properties.ts';
+import type { MachineChange } from './api.ts';
+import { type MachineDependencies, note, type Parts } from './change.ts';
+import { getMade, isUp, unitState } from './observe.ts';
+import { placesOf } from './places.ts';
+
+type Of<D extends MachineChange['do']> = Extract<MachineChange, { do: D }>;
+
+/** Starts a machine and waits until it is up: until its own init has said so. */
+export async function* start(deps: MachineDependencies, name: string): Parts {
+  const { unit } = placesOf(name);
+  yield {
+    do: 'job',
+    shown: { do: 'start-unit', name: unit },
+    async run(signal) {
+      const systemd = await deps.systemd();
+      await systemd.startUnit(unit, 'replace', signal);
+      return [];
+    },
+  };
+}
+
+export async function* startMade(deps: MachineDependencies, name: string, signal: AbortSignal): Parts {
+  await getMade(deps.host.files, name);
+  const systemd = await deps.systemd();
+  const { unit } = placesOf(name);
+  const state = await unitState(systemd, unit, signal);
+  if (state === 'active') return;
+  if (state === 'failed') await systemd.resetFailedUnit(unit, signal);
+  yield* start(deps, name);
+}
+
+/** Seconds after which systemd kills what does not stop. */
+async function deadlineOf(deps: MachineDependencies, unit: string, signal: AbortSignal): Promise<number> {
+  const systemd = await deps.systemd();
+  const properties = await systemd.rawProperties(unitPath(unit), 'org.freedesktop.systemd1.Service', signal);
+  return Number(properties.get('TimeoutStopUSec')) / 1e6;
+}
+
+async function refuseLater(
+  deps: MachineDependencies,
+  unit: string,
+  seconds: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const deadline = await deadlineOf(deps, unit, signal);
+  if (seconds <= deadline) return;
+  throw new SpawnletError('ERR_FLAG_VALUE', `${unit} is killed ${deadline} s after it is asked to stop`, {
+    hint: `for longer: systemctl edit ${unit}, TimeoutStopSec=${seconds}`,
+  });
+}
+
+async function killAfter(
+  deps: MachineDependencies,
+  unit: string,
+  seconds: number | undefined,
+  signal: AbortSignal,
+): Promise<'killed' | 'in time'> {
+  if (seconds === undefined) return 'in time';
+  try {
+    await deps.host.clock.sleep(seconds * 1000, signal);
+  } catch {
+    return 'in time';
+  }
+  const systemd = await deps.systemd();
+  await systemd.killUnit(unit, 'all', constants.signals.SIGKILL, signal);
+  return 'killed';
+}
+
+/** Asks a machine's init to shut down; kills the machine if it has not by the deadline, and says so. */
+async function stopUnit(
+  deps: MachineDependencies,
+  name: string,
+  seconds: number | undefined,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const systemd = await deps.systemd();
+  const { unit } = placesOf(name);
+  if (seconds !== undefined) await refuseLater(deps, unit, seconds, signal);
+  const job = await systemd.enqueue('stop', unit, 'replace', signal);
+  const late = new AbortController();
+  const timer = killAfter(deps, unit, seconds, AbortSignal.any([signal, late.signal]));
+  try {
+    await job.done;
+  } finally {
+    late.abort();
+  }
+  const killed = (await timer) === 'killed';
+  const left = await systemd.isLoaded(unit, signal);
+  const result = left ? (await systemd.unitProperties(unit, signal)).Result : '';
+  if (left) await systemd.resetFailedUnit(unit, signal);
+  return killed || result === 'timeout'
+    ? [`${name} did not stop ${seconds === undefined ? 'in time' : `within ${seconds} s`}, and was killed`]
+    : [];
+}
+
+export async function* stop(deps: MachineDependencies, change: Of<'stop'>, signal: AbortSignal): Parts {
+  const { name, seconds, force } = change;
+  await getMade(deps.host.files, name);
+  const { unit } = placesOf(name);
+  const state = await unitState(await deps.systemd(), unit, signal);
+  if (!isUp(state)) {
+    if (state === 'failed') yield note(`${name} has failed and does not run`);
+    return;
+  }
+  yield {
+    do: 'job',
+    shown: { do: force ? 'kill-unit' : 'stop-unit', name: unit },
+    run: wanted => stopUnit(deps, name, force ? 0 : seconds, wanted),
+  };
+}
+
+export async function* restart(deps: MachineDependencies, change: Of<'restart'>, signal: AbortSignal): Parts {
+  yield* stop(deps, { ...change, do: 'stop', force: false }, signal);
+  yield* start(deps, change.name);
+}
+
+/** Throws `ERR_NOT_RUNNING`. */
+export async function refuseStopped(
+  deps: MachineDependencies,
+  name: string,
+  signal: AbortSignal,
+): Promise<void> {
+  await getMade(deps.host.files, name);
+  if (isUp(await unitState(await deps.systemd(), placesOf(name).unit, signal))) return;
+  throw new SpawnletError('ERR_NOT_RUNNING', `machine ${name} does not run`, {
+    hint: `spawnlet machine start ${name}`,
+  });
+}
+
+/** Throws `ERR_RUNNING`. */
+export async function refuseRunning(
+  deps: MachineDependencies,
+  name: string,
+  what: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!isUp(await unitState(await deps.systemd(), placesOf(name).unit, signal))) return;
+  throw new SpawnletError('ERR_RUNNING', `machine ${name} runs, and cannot be ${what}`, {
+    hint: `spawnlet machine stop ${name} first`,
+  });
+}
+
+export async function* kill(deps: MachineDependencies, change: Of<'kill'>, signal: AbortSignal): Parts {
+  const { name, whom, signalNumber } = change;
+  await refuseStopped(deps, name, signal);
+  const { unit } = placesOf(name);
+  yield {
+    do: 'job',
+    shown: { do: 'kill-unit', name: unit },
+    async run(wanted) {
+      if (whom === 'leader') process.kill(await leaderOf(deps, name, wanted), signalNumber);
+      else await (await deps.systemd()).killUnit(unit, 'all', signalNumber, wanted);
+      return [];
+    },
+  };
+}
+
+/** The process of a machine's init, seen from the host. Throws `ERR_NOT_RUNNING`. */
+export async function leaderOf(
+  deps: MachineDependencies,
+  name: string,
+  signal: AbortSignal,
+): Promise<number> {
+  const { unit } = placesOf(name);
+  const { MainPID: main } = await (await deps.systemd()).unitProperties(unit, signal);
+  const children = (await deps.host.files.read(`/proc/${main}/task/${main}/children`)) ?? '';
+  const leader = Number(children.trim().split(' ')[0]);
+  if (main > 0 && leader > 0) return leader;
+  throw new SpawnletError('ERR_NOT_RUNNING', `machine ${name} does not run`, {
+    hint: `spawnlet machine start ${name}`,
+  });
+}

@@ -1,0 +1,216 @@
+import type { Plan } from '../host/apply.ts';
+import type { HostStep } from '../host/step.ts';
+import { machineStateDirectory, machinesDirectory, nspawnSettings, stateDirectory } from '../names.ts';
+import type { NetworkLines } from '../network/lines.ts';
+import { machineUnit, serviceDropIn } from './drop-in.ts';
+import type { GuestFile } from './guest/file.ts';
+import type { MachineFacts } from './lines.ts';
+import { type Layers, mountUnit } from './mount-unit.ts';
+import { nspawnFile } from './nspawn-file.ts';
+import { hidden, type Places, placesOf } from './places.ts';
+import { runtimeStores } from './profiles.ts';
+import type { MachineSpec } from './spec.ts';
+import type { MachineStep } from './step.ts';
+
+/** How the tree of a new machine comes to be. */
+export type NewTree =
+  /** Lies over bases that nobody writes to. */
+  | { readonly kind: 'clone'; readonly lower: readonly string[]; readonly mode: number }
+  /** Lies over the same bases as another machine's, with a copy of what that has changed. */
+  | { readonly kind: 'clone-of-clone'; readonly lower: readonly string[]; readonly upper: string }
+  /** Is a copy of another. */
+  | { readonly kind: 'copy'; readonly from: string }
+  /** Is there, and stays when the machine goes. */
+  | { readonly kind: 'link'; readonly path: string };
+
+/** A machine as it shall be, with all that its files follow from. */
+export interface Desired {
+  readonly spec: MachineSpec;
+  /** The spec as it is kept. */
+  readonly document: string;
+  readonly facts: MachineFacts;
+  readonly network: NetworkLines;
+  /** What is written into its tree. */
+  readonly guest: readonly GuestFile[];
+  /** Machines that start after this one at boot. */
+  readonly before: readonly string[];
+}
+
+/** What is there of it. */
+export type Present =
+  | {
+      readonly kind: 'nothing';
+      readonly tree: NewTree;
+      /** The machine that is copied runs, and is stopped where it is meanwhile. */
+      readonly freeze?: string;
+    }
+  | {
+      readonly kind: 'machine';
+      readonly enabled: boolean;
+      /** systemd has its unit in memory, with what the files said then. */
+      readonly loaded: boolean;
+    };
+
+const directory = (path: string, mode: number): HostStep => ({ do: 'make-directory', path, mode });
+const file = (path: string, content: string, mode = 0o644): HostStep => ({
+  do: 'write-file',
+  path,
+  content,
+  mode,
+});
+
+/** What makes a machine, or makes it into what the spec says. Applied twice, nothing is left to do. */
+export function planMachine(desired: Desired, present: Present): Plan<MachineStep> {
+  const { spec } = desired;
+  const places = placesOf(spec.name);
+  const isNew = present.kind === 'nothing';
+  return {
+    title: `${isNew ? 'create' : 'change'} machine ${spec.name}`,
+    ifInterrupted: 'undo',
+    steps: [
+      directory(stateDirectory, 0o700),
+      directory(machineStateDirectory, 0o700),
+      isNew
+        ? { do: 'make-directory', path: places.state, mode: 0o700, owns: 'everything' }
+        : directory(places.state, 0o700),
+      ...directorySteps(desired),
+      ...(isNew ? treeSteps(places, present.tree, present.freeze) : []),
+      ...settingsSteps(desired, places),
+      ...guestSteps(desired, places, isNew),
+      file(places.spec, desired.document, 0o600),
+      ...enableSteps(spec, places, present),
+      // systemd sets the limits of a unit that runs anew as it reads its files.
+      ...(!isNew && present.loaded ? [{ do: 'reload-manager', name: places.unit } as const] : []),
+    ],
+  };
+}
+
+/** What a machine's files refer to outside of it. */
+export const directorySteps = (desired: Desired): MachineStep[] => [
+  ...storeSteps(desired),
+  ...desired.network.hostSteps,
+];
+
+/** An overlay cannot lie on an overlay: containers in a machine that is one get directories beside it. */
+function storeSteps({ spec, facts }: Desired): MachineStep[] {
+  if (!spec.profiles.includes('nested') || facts.tree.kind !== 'overlay') return [];
+  const stores = runtimeStores(spec.name).map(({ source }) => source);
+  const [first = ''] = stores;
+  return [first.slice(0, first.lastIndexOf('/')), ...stores].map(path => directory(path, 0o755));
+}
+
+function treeSteps(places: Places, tree: NewTree, freeze: string | undefined): MachineStep[] {
+  const around = (steps: MachineStep[]): MachineStep[] =>
+    freeze === undefined
+      ? steps
+      : [{ do: 'freeze-unit', name: freeze }, ...steps, { do: 'thaw-unit', name: freeze }];
+  const copy = (from: string, path: string): MachineStep => ({
+    do: 'copy-tree',
+    name: places.tree.slice(machinesDirectory.length + 1),
+    from,
+    path,
+  });
+  const parent = directory(machinesDirectory, 0o700);
+  switch (tree.kind) {
+    case 'link':
+      return [parent, { do: 'make-link', path: places.tree, target: tree.path }];
+    case 'copy':
+      return [parent, ...around([copy(tree.from, places.tree)])];
+    case 'clone':
+      return [directory(places.upper, tree.mode), ...mountSteps(places, tree.lower)];
+    case 'clone-of-clone':
+      return [...around([copy(tree.upper, places.upper)]), ...mountSteps(places, tree.lower)];
+  }
+}
+
+/** The tree is mounted at once, to be written into; and stays so. */
+export function mountSteps(places: Places, lower: readonly string[]): MachineStep[] {
+  const layers: Layers = { lower, upper: places.upper, work: places.work };
+  const name = places.tree.slice(machinesDirectory.length + 1);
+  return [
+    directory(places.work, 0o700),
+    directory(machinesDirectory, 0o700),
+    directory(places.tree, 0o755),
+    file(places.mountFile, mountUnit(name, layers)),
+    { do: 'start-unit', name: places.mountUnit },
+  ];
+}
+
+export function settingsSteps({ spec, network, facts, before }: Desired, places: Places): MachineStep[] {
+  const ordered: NetworkLines = {
+    ...network,
+    unit: [...network.unit, ...before.map(name => ['Before', machineUnit(name)] as const)],
+  };
+  return [
+    directory(nspawnSettings, 0o755),
+    file(places.settings, nspawnFile(spec, network, facts)),
+    directory(places.dropIns, 0o755),
+    file(places.dropIn, serviceDropIn(spec, ordered, facts)),
+  ];
+}
+
+function guestSteps({ spec, guest }: Desired, places: Places, isNew: boolean): MachineStep[] {
+  if (guest.length === 0) return [];
+  // A tree that is booted where it lies is somebody's: what it was comes back.
+  const tree = isNew && spec.from.kind !== 'directory' ? 'new' : 'kept';
+  return [{ do: 'write-guest', machine: spec.name, root: places.tree, files: guest, tree }];
+}
+
+/** What the links of enabled machines hang on; a preset of most distributions. */
+const machinesTarget = 'machines.target';
+
+function enableSteps(spec: MachineSpec, { unit }: Places, present: Present): MachineStep[] {
+  const was = present.kind === 'machine' && present.enabled;
+  if (spec.enabled)
+    return [
+      { do: 'enable-unit', name: machinesTarget },
+      { do: 'enable-unit', name: unit },
+    ];
+  return was ? [{ do: 'disable-unit', name: unit }] : [];
+}
+
+/** What changes only when the machine starts anew: all in its files that is no limit of its unit. */
+export function needsRestart(before: MachineSpec, after: MachineSpec): boolean {
+  const rest = (spec: MachineSpec): unknown => {
+    const { nofile, nproc } = spec.limits;
+    const { enabled: _enabled, autostart: _autostart, firstBoot: _firstBoot, from: _from, ...others } = spec;
+    // What is undefined is not there.
+    return JSON.parse(JSON.stringify({ ...others, limits: { nofile, nproc } }));
+  };
+  return !process.getBuiltinModule('node:util').isDeepStrictEqual(rest(before), rest(after));
+}
+
+/** What removes a machine: what {@link planMachine} made and nothing else. */
+export function planRemove(
+  name: string,
+  what: {
+    readonly overlay: boolean;
+    readonly enabled: boolean;
+    readonly network: readonly MachineStep[];
+  },
+): Plan<MachineStep> {
+  const places = placesOf(name);
+  return {
+    title: `rm machine ${name}`,
+    ifInterrupted: 'finish',
+    steps: [
+      { do: 'kill-unit', name: places.unit },
+      ...(what.enabled ? [{ do: 'disable-unit', name: places.unit } as const] : []),
+      ...(what.overlay
+        ? ([
+            { do: 'stop-unit', name: places.mountUnit },
+            { do: 'remove', path: places.mountFile },
+            { do: 'remove-directory', path: places.tree },
+          ] as const)
+        : [{ do: 'remove', path: places.tree } as const]),
+      // systemd-nspawn leaves its lock where it was killed.
+      { do: 'remove', path: hidden(places.tree, 'lck') },
+      { do: 'remove', path: places.dropIn },
+      { do: 'remove-directory', path: places.dropIns },
+      { do: 'remove', path: places.settings },
+      ...what.network,
+      { do: 'remove', path: places.state },
+      { do: 'reset-failed-unit', name: places.unit },
+    ],
+  };
+}

@@ -1,0 +1,210 @@
+import { SpawnletError } from '../host/error.ts';
+import type { Files } from '../host/files.ts';
+import type { Host } from '../host/host.ts';
+import { Bases } from '../image/tree/bases.ts';
+import { formatTreeSource } from '../image/tree/source.ts';
+import { decideNetwork } from '../network/decide.ts';
+import { guestNetworkFiles } from '../network/guest.ts';
+import { type NetworkLines, networkLines } from '../network/lines.ts';
+import type { NetworkFacts } from '../network/observe.ts';
+import { formatMachine } from './document.ts';
+import { startsAfter } from './drop-in.ts';
+import type { GuestFile } from './guest/file.ts';
+import { guestFiles } from './guest/files.ts';
+import { hostnameFiles, newIdentity } from './guest/identity.ts';
+import { guestOs } from './guest/os.ts';
+import { GuestRoot } from './guest/root.ts';
+import { hostFacts } from './host-facts.ts';
+import type { KeptLine, MachineFacts, Tree } from './lines.ts';
+import { findMade, isMappableTree, type Made, namesOf } from './observe.ts';
+import { placesOf } from './places.ts';
+import type { Desired, NewTree } from './plan.ts';
+import type { MachineSpec, Network, PrivateUsers } from './spec.ts';
+
+/** A tree that a new machine can be made of, and where it can be read before that. */
+export interface Origin {
+  readonly tree: NewTree;
+  readonly root: string;
+}
+
+/** The specs of all other machines. */
+export async function othersOf(files: Files, name: string): Promise<MachineSpec[]> {
+  const names = (await namesOf(files)).filter(other => other !== name);
+  const found = await Promise.all(names.map(other => findMade(files, other).catch(() => undefined)));
+  return found.flatMap(made => (made ? [made.spec] : []));
+}
+
+/** The tree of a base; throws `ERR_BASE_NOT_FOUND`. */
+export async function originOfBase(files: Files, base: string): Promise<Origin> {
+  const { tree: root } = await new Bases(files).get(base);
+  const entry = await files.look(root);
+  const mode = entry?.kind === 'directory' ? entry.mode : 0o755;
+  return { tree: { kind: 'clone', lower: [root], mode }, root };
+}
+
+export async function originOfDirectory(files: Files, path: string): Promise<Origin> {
+  if ((await files.look(path))?.kind === 'directory') return { tree: { kind: 'link', path }, root: path };
+  throw new SpawnletError('ERR_MACHINE_TREE', `${path} is no directory`, {
+    hint: '--directory takes the root directory of a tree',
+  });
+}
+
+export function originOfMachine({ layers, tree, spec }: Made): Origin {
+  const root = tree.kind === 'link' ? tree.path : placesOf(spec.name).tree;
+  return {
+    root,
+    tree: layers
+      ? { kind: 'clone-of-clone', lower: layers.lower, upper: layers.upper }
+      : { kind: 'copy', from: root },
+  };
+}
+
+const treeOf = ({ kind, ...rest }: NewTree): Tree => {
+  if (kind === 'copy') return { kind: 'plain' };
+  return kind === 'link' && 'path' in rest ? { kind, path: rest.path } : { kind: 'overlay' };
+};
+
+/** The user namespace of a machine; throws `ERR_MACHINE_USERS` where one is asked for that cannot be. */
+async function usersOf(spec: MachineSpec, tree: Tree, root: string): Promise<PrivateUsers> {
+  const asked = spec.privateUsers;
+  if (asked?.kind === 'no') return asked;
+  const can = tree.kind !== 'overlay' && (await isMappableTree(root));
+  if (can) return asked ?? { kind: 'pick' };
+  if (asked === undefined) return { kind: 'no' };
+  throw new SpawnletError(
+    'ERR_MACHINE_USERS',
+    `machine ${spec.name} cannot have a user namespace: ${whyUnmapped(tree)}`,
+    { hint: 'a tree of its own can: --directory PATH, or eject; else --private-users no' },
+  );
+}
+
+/** Why the owners of a tree cannot be mapped. */
+export const whyUnmapped = (tree: Tree): string =>
+  tree.kind === 'overlay'
+    ? 'the kernel cannot map the owners of an overlay'
+    : 'the kernel cannot map the owners of its file system';
+
+/** A machine's addresses stay, where it is said again without any. */
+function keepAddresses(asked: Network, before: Network | undefined): Network {
+  if (asked.kind !== 'private' || before?.kind !== 'private') return asked;
+  return {
+    kind: 'private',
+    interfaces: asked.interfaces.map(one => {
+      const was = before.interfaces.find(({ name, kind }) => name === one.name && kind === one.kind);
+      if (!was || one.kind !== 'nat' || one.addresses.length > 0) return one;
+      const { addresses, gateways, dns } = was;
+      return {
+        ...one,
+        addresses,
+        gateways: one.gateways.length > 0 ? one.gateways : gateways,
+        dns: one.dns.length > 0 ? one.dns : dns,
+      };
+    }),
+  };
+}
+
+const noFacts: Pick<NetworkFacts, 'systemd' | 'udev' | 'hostId' | 'nat'> = {
+  systemd: 0,
+  udev: false,
+  hostId: '',
+  nat: { v4: '', v6: '' },
+};
+
+/** The network as it is decided, and what it takes in the machine's files. */
+async function networkOf(
+  host: Host,
+  spec: MachineSpec,
+  before: Network | undefined,
+  renamed: string | undefined,
+  signal: AbortSignal,
+): Promise<{ network: Network; lines: NetworkLines }> {
+  if (spec.network.kind !== 'private') return { network: spec.network, lines: networkLines(spec, noFacts) };
+  const asked = keepAddresses(spec.network, before);
+  const { observeNetwork } = await import('../network/observe.ts');
+  const interfaces = asked.kind === 'private' ? asked.interfaces : [];
+  const others = (await othersOf(host.files, spec.name)).filter(({ name }) => name !== renamed);
+  const facts = await observeNetwork(host, interfaces, others, signal);
+  const network = decideNetwork({ name: spec.name, network: asked }, facts);
+  return { network, lines: networkLines({ name: spec.name, network }, facts) };
+}
+
+/** Who answers the questions of programs in a tree for names. */
+function resolverOf(root: string): 'resolved' | 'file' {
+  using tree = new GuestRoot(root);
+  const entry = tree.look('/etc/resolv.conf');
+  return entry?.kind === 'link' && /\/run\/systemd\/resolve\//.test(entry.target) ? 'resolved' : 'file';
+}
+
+/** What a machine is to become, with all that was looked up for it. Passwords are not kept. */
+export async function desiredOf(
+  host: Host,
+  asked: MachineSpec,
+  from: Made | Origin,
+  kept: readonly KeptLine[],
+  signal: AbortSignal,
+  change: { readonly renamed?: string; readonly flattened?: true } = {},
+): Promise<Desired> {
+  const { files } = host;
+  const made = 'spec' in from ? from : undefined;
+  const origin = 'spec' in from ? originOfMachine(from) : from;
+  const tree: Tree = change.flattened ? { kind: 'plain' } : made ? made.tree : treeOf(origin.tree);
+  const [{ network, lines }, os, users, facts, orders] = await Promise.all([
+    networkOf(host, asked, made?.spec.network, change.renamed, signal),
+    guestOs(origin.root, asked.firstBoot, files),
+    change.flattened && asked.privateUsers === undefined
+      ? ({ kind: 'no' } as const)
+      : usersOf(asked, tree, origin.root),
+    hostFacts(files, asked.profiles),
+    asked.autostart.order === undefined ? [] : othersOf(files, asked.name),
+  ]);
+  const spec: MachineSpec = { ...asked, network };
+  const order = asked.autostart.order ?? 0;
+  const machineFacts: MachineFacts = {
+    users,
+    tree,
+    ready: os.init === 'systemd' ? 'notify' : 'started',
+    host: facts,
+    after: startsAfter(spec, orders),
+    kept,
+  };
+  const networkFiles = (): GuestFile[] => [
+    ...guestNetworkFiles(lines, { manager: os.network, resolver: resolverOf(origin.root) }),
+  ];
+  const isSame = made && JSON.stringify(made.spec.network) === JSON.stringify(network);
+  return {
+    spec,
+    document: await formatMachine(withoutSecrets(spec)),
+    facts: machineFacts,
+    network: lines,
+    guest: made
+      ? [
+          ...(change.renamed === undefined ? [] : hostnameFiles(spec.firstBoot.hostname ?? spec.name, os)),
+          ...(isSame ? [] : networkFiles()),
+        ]
+      : guestFiles(spec, os, networkFiles(), newIdentity(host.clock.now())),
+    before: orders
+      .filter(other => other.enabled && (other.autostart.order ?? order) > order)
+      .map(other => other.name)
+      .toSorted(),
+  };
+}
+
+/** Hashes of passwords are in the machine's tree alone. */
+export function withoutSecrets(spec: MachineSpec): MachineSpec {
+  const { rootPasswordHash: _hash, users, ...firstBoot } = spec.firstBoot;
+  return {
+    ...spec,
+    firstBoot: { ...firstBoot, users: users.map(({ passwordHash: _own, ...user }) => user) },
+  };
+}
+
+/** A machine's tree stays what it was made of. Throws `ERR_MACHINE_SOURCE`. */
+export function refuseOtherSource(before: MachineSpec, after: MachineSpec): void {
+  const [was, is] = [formatTreeSource(before.from), formatTreeSource(after.from)];
+  if (was === is) return;
+  throw new SpawnletError(
+    'ERR_MACHINE_SOURCE',
+    `the tree of machine ${before.name} was made from ${was}: it cannot become one from ${is}`,
+    { hint: 'make another machine, or remove this one first' },
+  );
+}

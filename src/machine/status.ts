@@ -1,0 +1,146 @@
+import { statSync } from 'node:fs';
+import { formatTreeSource } from '../image/tree/source.ts';
+import { unitPath } from '../names.ts';
+import type { MachineStatus } from './api.ts';
+import type { MachineDependencies } from './change.ts';
+import { leaderOf } from './job.ts';
+import { stateOf } from './list.ts';
+import { getMade, type Made } from './observe.ts';
+import { type Places, placesOf } from './places.ts';
+import { whyUnmapped } from './prepare.ts';
+import { snapshotNames } from './snapshot.ts';
+
+const microsecond = 1000;
+
+/** Addresses that a machine has, as systemd-machined is told by the kernel; none where it cannot say. */
+async function addressesOf(
+  { host }: MachineDependencies,
+  name: string,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const manager = 'org.freedesktop.machine1';
+  const argv = ['busctl', '--json=short', 'call', manager, '/org/freedesktop/machine1', `${manager}.Manager`];
+  const { code, stdout } = await host.children.capture([...argv, 'GetMachineAddresses', 's', name], {
+    signal,
+  });
+  if (code !== 0) return [];
+  const { data } = JSON.parse(stdout.toString()) as { data: [[number, number[]][]] };
+  return data[0].map(([, bytes]) => formatAddress(bytes)).filter(address => !address.startsWith('fe80:'));
+}
+
+/** Four or sixteen bytes, in the shortest form of each; RFC 5952. */
+export function formatAddress(bytes: readonly number[]): string {
+  if (bytes.length === 4) return bytes.join('.');
+  const words = Array.from({ length: 8 }, (_word, at) =>
+    (((bytes[2 * at] ?? 0) << 8) | (bytes[2 * at + 1] ?? 0)).toString(16),
+  );
+  return new URL(`http://[${words.join(':')}]`).hostname.slice(1, -1);
+}
+
+/** The user namespace that a machine runs in, or would. */
+async function usersOf(
+  { host }: MachineDependencies,
+  made: Made,
+  places: Places,
+  leader: number | undefined,
+): Promise<MachineStatus['users']> {
+  const settings = (await host.files.read(places.settings)) ?? '';
+  const asked = /^PrivateUsers=(.*)$/m.exec(settings)?.[1] ?? 'pick';
+  const map = leader === undefined ? undefined : await host.files.read(`/proc/${leader}/uid_map`);
+  const [, base, count] = /^\s*0\s+(\d+)\s+(\d+)/.exec(map ?? '') ?? [];
+  const range = base === undefined || base === '0' ? asked : `${base}:${count}`;
+  if (asked !== 'no') return { range };
+  if (made.spec.privateUsers?.kind === 'no') return { range, why: 'it was asked for' };
+  return {
+    range,
+    why: `${whyUnmapped(made.tree)}; a tree of its own can have one: --directory PATH, or eject`,
+  };
+}
+
+/** Bytes on the disk of what an overlay has changed. */
+async function changedBytes(
+  { host }: MachineDependencies,
+  upper: string,
+  signal: AbortSignal,
+): Promise<number> {
+  const { stdout } = await host.children.capture(
+    ['du', '--summarize', '--one-file-system', '--block-size=1', upper],
+    {
+      signal,
+    },
+  );
+  return Number.parseInt(stdout.toString(), 10) || 0;
+}
+
+/** Settings and drop-ins that make a machine what it is, those by hand included. */
+async function filesOf({ host }: MachineDependencies, made: Made, places: Places): Promise<string[]> {
+  const { files } = host;
+  const dropIns = unitPath.map(directory => `${directory}/${places.unit}.d`);
+  const found = await Promise.all(
+    dropIns.map(async directory => (await files.list(directory)).map(name => `${directory}/${name}`)),
+  );
+  const own = [places.settings, ...(made.layers ? [places.mountFile] : []), places.spec];
+  const there = await Promise.all(own.map(async path => ((await files.look(path)) ? [path] : [])));
+  return [...there.flat(), ...found.flat()];
+}
+
+/** What waits until the machine starts anew. */
+function pendingOf(places: Places, since: number | undefined, needsReload: boolean): string[] {
+  const written = statSync(places.settings, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  return [
+    ...(since !== undefined && written > since ? [`${places.settings} was changed since it started`] : []),
+    ...(needsReload ? ['files of its unit were changed: systemctl daemon-reload'] : []),
+  ];
+}
+
+/** All that is to be said of a machine. Throws `ERR_NO_MACHINE`. */
+export async function statusOf(
+  deps: MachineDependencies,
+  name: string,
+  signal: AbortSignal,
+): Promise<MachineStatus> {
+  const { files } = deps.host;
+  const made = await getMade(files, name);
+  const places = placesOf(name);
+  const systemd = await deps.systemd();
+  const unit = await systemd.unitProperties(places.unit, signal);
+  const state = stateOf(unit.ActiveState);
+  const isUp = state === 'running' || state === 'starting';
+  const since = state === 'running' ? Math.floor(unit.ActiveEnterTimestamp / microsecond) : undefined;
+  const leader = isUp ? await leaderOf(deps, name, signal).catch(() => undefined) : undefined;
+  const { guestOs } = await import('./guest/os.ts');
+  const root = made.tree.kind === 'overlay' ? (made.layers?.lower.at(-1) ?? places.tree) : places.tree;
+  const [addresses, users, own, snapshots, os, changed] = await Promise.all([
+    leader === undefined ? [] : addressesOf(deps, name, signal),
+    usersOf(deps, made, places, leader),
+    filesOf(deps, made, places),
+    snapshotNames(files, name),
+    guestOs(root, { sshKeys: [], users: [], copy: [], run: [] }, files),
+    made.layers ? changedBytes(deps, made.layers.upper, signal) : undefined,
+  ]);
+  return {
+    name,
+    state,
+    enabled: made.enabled,
+    from: formatTreeSource(made.spec.from),
+    addresses,
+    ...(since !== undefined && { since }),
+    ...(isUp && unit.MemoryCurrent !== undefined && { memory: unit.MemoryCurrent }),
+    spec: made.spec,
+    unit: places.unit,
+    os: os.name,
+    tree: {
+      kind: made.tree.kind,
+      path: made.tree.kind === 'link' ? made.tree.path : places.tree,
+      layers: made.layers?.lower ?? [],
+      ...(changed !== undefined && { changed }),
+    },
+    ...(leader !== undefined && { leader }),
+    ...(isUp && unit.TasksCurrent !== undefined && { tasks: unit.TasksCurrent }),
+    tasksMax: made.spec.limits.tasks ?? 16_384,
+    users,
+    files: own,
+    snapshots,
+    pending: pendingOf(places, since, unit.NeedDaemonReload),
+  };
+}

@@ -1,0 +1,27 @@
+import type { HostStep } from '../host/step.ts';
+import type { ImageStep } from '../image/executors.ts';
+import type { TreeStep } from '../image/tree/executors.ts';
+import type { SystemdStep } from '../systemd/executors.ts';
+import type { WriteGuest } from './guest/write.ts';
+
+/** The steps of machines that no other room knows, but for {@link WriteGuest}. */
+export type OwnMachineStep =
+  /**
+   * Copies a tree with owners, set-id bits, extended attributes, hard links and devices; whole or not at all. A unit of
+   * its own does it, which ends with the plan.
+   */
+  | { readonly do: 'copy-tree'; readonly name: string; readonly from: string; readonly path: string }
+  /** rename(2). Undone by moving it back. */
+  | { readonly do: 'move-tree'; readonly path: string; readonly to: string }
+  /** Puts the tree `by` in the place of `path`, whose own becomes `aside`; for plans that are finished. */
+  | { readonly do: 'replace-tree'; readonly path: string; readonly by: string; readonly aside: string }
+  /** Removes a directory if it is empty. */
+  | { readonly do: 'remove-directory'; readonly path: string }
+  /** Stops the processes of a unit where they are; undone by letting them go on. */
+  | { readonly do: 'freeze-unit'; readonly name: string }
+  | { readonly do: 'thaw-unit'; readonly name: string };
+
+export type MachineStep = HostStep | SystemdStep | ImageStep | TreeStep | WriteGuest | OwnMachineStep;
+
+/** The unit that copies for a machine. */
+export const copyUnit = (name: string): string => `spawnlet-machine-copy-${name}.service`;
