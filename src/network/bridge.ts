@@ -39,7 +39,10 @@ export interface TakeDownBridge {
   readonly manager: BridgeManager;
 }
 
-export type BridgeStep = HostStep | SetUpBridge | TakeDownBridge;
+/** Steps of this room alone. */
+export type OwnBridgeStep = SetUpBridge | TakeDownBridge;
+
+export type BridgeStep = HostStep | OwnBridgeStep;
 
 export interface BridgePlan {
   readonly steps: readonly BridgeStep[];

@@ -55,8 +55,8 @@ function checkBridge({ bridge }: Of<'bridge'>, facts: NetworkFacts): void {
   const link = facts.links.find(({ name }) => name === bridge);
   if (link?.kind === 'bridge') return;
   if (facts.openVSwitch !== 'missing' && facts.openVSwitch.includes(bridge))
-    throw refused(`${bridge} is a bridge of Open vSwitch`, `--network ovs:${bridge}`);
-  if (link) throw refused(`${bridge} is no bridge`, `--network macvlan:${bridge} shares an interface`);
+    throw refused(`${bridge} is a bridge of Open vSwitch`, `--network ovs=${bridge}`);
+  if (link) throw refused(`${bridge} is no bridge`, `--network macvlan=${bridge} shares an interface`);
   throw missing(`this host has no bridge ${bridge}`, `spawnlet network create ${bridge}`);
 }
 
@@ -75,7 +75,7 @@ function checkParent(one: Of<'macvlan' | 'ipvlan'>, facts: NetworkFacts): void {
     throw missing(`this host has no interface ${one.parent}`, 'ip link shows them');
   if (!facts.kinds[one.kind])
     throw new SpawnletError('ERR_NETWORK_KERNEL', `the kernel of this host has no ${one.kind}`, {
-      hint: `modprobe ${one.kind}; or use a bridge: --network bridge:NAME`,
+      hint: `modprobe ${one.kind}; or use a bridge: --network bridge=NAME`,
     });
   if (facts.systemd < 254 && vlanName(one.kind, one.parent).length > maxLinkName)
     throw refused(
@@ -106,12 +106,12 @@ function checkPhysical(one: Of<'physical'>, machine: string, facts: NetworkFacts
   if (other)
     throw refused(
       `${one.interface} is machine ${other.name}'s`,
-      `--network macvlan:${one.interface} shares it`,
+      `--network macvlan=${one.interface} shares it`,
     );
   if (facts.uplinks.includes(one.interface))
     throw refused(
       `${one.interface} is what this host reaches its network by`,
-      `--network macvlan:${one.interface} shares it`,
+      `--network macvlan=${one.interface} shares it`,
     );
   // It is not to be seen while the machine itself has it.
   const own = facts.machines.some(({ name }) => name === machine);

@@ -62,7 +62,7 @@ export function chooseSubnets(routes: readonly string[], hostId: string): Subnet
   const v4 = candidates.find(candidate => !routes.some(route => overlap(route, candidate)));
   if (v4 === undefined)
     throw new SpawnletError('ERR_NETWORK_SUBNET', `this host has routes into ${candidates.join(', ')}`, {
-      hint: 'use a bridge of your own: --network bridge:NAME',
+      hint: 'use a bridge of your own: --network bridge=NAME',
     });
   const digest = createHash('sha256').update(`spawnlet\n${hostId}`).digest('hex');
   return { v4, v6: `fd${digest.slice(0, 2)}:${digest.slice(2, 6)}:${digest.slice(6, 10)}::/64` };
@@ -93,6 +93,6 @@ export function allocate(subnets: Subnets, taken: Iterable<string>): readonly [v
     if (!used.has(bare(v4)) && !used.has(bare(v6))) return [v4, v6];
   }
   throw new SpawnletError('ERR_NETWORK_FULL', `every address of ${subnets.v4} is a machine's`, {
-    hint: 'spawnlet machine ls shows them; use a bridge of your own for more: --network bridge:NAME',
+    hint: 'spawnlet machine ls shows them; use a bridge of your own for more: --network bridge=NAME',
   });
 }
