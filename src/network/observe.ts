@@ -39,7 +39,8 @@ interface RouteJson {
 
 interface AddressJson {
   readonly ifname?: string;
-  readonly addr_info?: readonly { readonly local: string; readonly prefixlen: number }[];
+  /** Empty objects stand for addresses that a filter has left out. */
+  readonly addr_info?: readonly { readonly local?: string; readonly prefixlen?: number }[];
 }
 
 async function json<T>(children: Children, argv: readonly string[], signal: AbortSignal): Promise<T[]> {
@@ -160,7 +161,14 @@ export async function observeBridges(
     links,
     addresses: Object.fromEntries(
       addresses.flatMap(({ ifname, addr_info: its = [] }) =>
-        ifname === undefined ? [] : [[ifname, its.map(({ local, prefixlen }) => `${local}/${prefixlen}`)]],
+        ifname === undefined
+          ? []
+          : [
+              [
+                ifname,
+                its.flatMap(({ local, prefixlen }) => (local === undefined ? [] : `${local}/${prefixlen}`)),
+              ],
+            ],
       ),
     ),
     stanzas: stanzas.flatMap(text =>
