@@ -1,6 +1,6 @@
 import { SpawnletError } from '../host/error.ts';
-import { type Base, Bases, placesOf } from '../image/tree/bases.ts';
-import { findBuilder } from '../image/tree/build.ts';
+import { type Base, Bases, lockOf, placesOf } from '../image/tree/bases.ts';
+import { findBuilder } from '../image/tree/bootstrap.ts';
 import { checkUnused, type TreeStep } from '../image/tree/executors.ts';
 import { baseSteps, readRecipe } from '../image/tree/inputs.ts';
 import type { Recipe } from '../image/tree/recipe.ts';
@@ -227,6 +227,17 @@ export const rm = defineCommand({
   },
 });
 
+/** Nobody makes or clones it at this moment. */
+async function isFree({ host }: Context, name: string): Promise<boolean> {
+  try {
+    await using _lock = await host.locks.take(lockOf(name));
+    return true;
+  } catch (error) {
+    if (error instanceof SpawnletError && error.code === 'ERR_BUSY') return false;
+    throw error;
+  }
+}
+
 export const prune = defineCommand({
   name: 'base prune',
   group: 'Machines',
@@ -241,7 +252,9 @@ export const prune = defineCommand({
     const uses = await bases.uses();
     const unused = (await bases.list()).filter(base => !uses.has(base.name));
     const left = (await bases.remains()).filter(name => !uses.has(name));
-    const names = [...new Set([...unused.map(base => base.name), ...left])].sort();
+    const names: string[] = [];
+    for (const name of [...new Set([...unused.map(base => base.name), ...left])].sort())
+      if (await isFree(context, name)) names.push(name);
     await remove(context, 'base prune', names, options['dry-run']);
     const freed = unused.reduce((sum, base) => sum + base.size, 0);
     if (names.length > 0 && !options['dry-run']) process.stderr.write(`freed ${bytes(freed)}\n`);

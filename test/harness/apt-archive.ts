@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { check, systemChildren } from '../../src/host/child.ts';
 
 export interface AptArchiveOptions {
@@ -31,7 +32,7 @@ const important = (text: string) =>
 
 /** Makes it, or gives the one that was made before: fetching takes half a minute. */
 export async function aptArchive({ suite, packages, alias = [] }: AptArchiveOptions): Promise<AptArchive> {
-  const wanted = JSON.stringify([2, suite, packages, alias, process.arch]);
+  const wanted = JSON.stringify([4, suite, packages, alias, process.arch]);
   const directory = join(cache, createHash('sha256').update(wanted).digest('hex').slice(0, 12));
   const archive = { directory, keyring: join(directory, 'archive.gpg') };
   if (await stat(directory).catch(() => undefined)) return archive;
@@ -78,8 +79,10 @@ async function fetch(work: string, suite: string, packages: readonly string[]): 
     ...all,
   ]);
   const archives = join(work, 'cache/archives');
+  // apt writes the colon of a version as %3a, which a server would take for a colon.
   for (const name of await readdir(archives))
-    if (name.endsWith('.deb')) await copyFile(join(archives, name), join(work, 'pool', name));
+    if (name.endsWith('.deb'))
+      await copyFile(join(archives, name), join(work, 'pool', name.replaceAll('%3a', '.')));
 }
 
 const hash = (algorithm: string, bytes: Buffer) => createHash(algorithm).update(bytes).digest('hex');
@@ -105,7 +108,9 @@ async function describe(work: string, suites: readonly string[]): Promise<void> 
     const dist = join(work, 'dists', suite);
     const path = `main/binary-${architecture}/Packages`;
     await mkdir(join(dist, path, '..'), { recursive: true });
-    await writeFile(join(dist, path), index);
+    // debootstrap takes a compressed index only.
+    const parts = { [path]: index, [`${path}.gz`]: gzipSync(index) };
+    for (const [name, bytes] of Object.entries(parts)) await writeFile(join(dist, name), bytes);
     const release = [
       'Origin: tests',
       `Suite: ${suite}`,
@@ -114,7 +119,7 @@ async function describe(work: string, suites: readonly string[]): Promise<void> 
       `Architectures: ${architecture}`,
       'Components: main',
       'SHA256:',
-      ` ${hash('sha256', index)} ${index.length} ${path}`,
+      ...Object.entries(parts).map(([name, bytes]) => ` ${hash('sha256', bytes)} ${bytes.length} ${name}`),
     ];
     await writeFile(join(dist, 'Release'), `${release.join('\n')}\n`);
     const sign = (how: string, to: string) =>

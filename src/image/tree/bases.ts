@@ -59,9 +59,12 @@ export function placesOf(name: string): Places {
 /** The root directory of a base: what an overlay has as its lower directory. */
 export const baseTree = (name: string): string => placesOf(name).tree;
 
-/** Taken by whoever makes, removes or clones a base, until a clone can be seen by {@link Bases.usedBy}. */
+/** The name of its lock, which is taken by whoever makes, removes or clones a base, until a clone can be seen by {@link Bases.usedBy}. */
+export const lockOf = (name: string): string => `base-${name}`;
+
+/** Takes that lock as soon as it is free. */
 export function lockBase(locks: Locks, name: string, signal: AbortSignal): Promise<Lock> {
-  return locks.wait(`base-${name}`, signal);
+  return locks.wait(lockOf(name), signal);
 }
 
 export const noBase = (name: string): SpawnletError =>

@@ -1,6 +1,8 @@
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { type Children, ended, programMissing } from '../../host/child.ts';
-import { SpawnletError } from '../../host/error.ts';
+import { isErrno, messageOf, SpawnletError } from '../../host/error.ts';
+import type { Files } from '../../host/files.ts';
 import type { Recipe } from './recipe.ts';
 
 /** A tree of a Debian archive. */
@@ -30,7 +32,6 @@ export function mmdebstrapArgv(tree: DebianTree, root: string): string[] {
   const archive = mirror === undefined ? [] : [tree.insecure ? line : mirror];
   return [
     'mmdebstrap',
-    '--quiet',
     '--variant=apt',
     '--format=directory',
     ...(tree.flags ?? []),
@@ -127,6 +128,20 @@ export function buildersOf({ source }: Pick<Recipe, 'source'>): readonly string[
   }
 }
 
+/** The first of these programs that is installed. Throws `ERR_PROGRAM_MISSING` for the first where none is. */
+export async function findBuilder(
+  { files }: { readonly files: Files },
+  recipe: Pick<Recipe, 'source'>,
+): Promise<string | undefined> {
+  const wanted = buildersOf(recipe);
+  for (const name of wanted)
+    for (const directory of ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'])
+      if (await files.look(join(directory, name))) return name;
+  const [best] = wanted;
+  if (best !== undefined) throw programMissing(best);
+  return undefined;
+}
+
 /** The command that makes the tree of a distribution in `root`; `settings` is a file with {@link pacmanSettings}. */
 export function bootstrapArgv(recipe: Recipe, builder: string, root: string, settings: string): string[] {
   const { source } = recipe;
@@ -182,5 +197,20 @@ export async function runBuilder(
   const code = await ended(child);
   if (code === 0) return;
   if (code === 127) throw programMissing(argv[0] ?? '');
-  throw failed(code, said.trim());
+  // What mmdebstrap and debootstrap have to say beside their errors.
+  throw failed(code, said.replaceAll(/^I: .*\n/gm, '').trim());
+}
+
+/** A full disk, however it was told. */
+export function asFull(error: unknown): unknown {
+  if (error instanceof SpawnletError && error.code === 'ERR_STORE_FULL') return error;
+  if (
+    !isErrno(error, 'ENOSPC', 'EDQUOT') &&
+    !/No space left on device|Disk quota exceeded|ENOSPC/.test(messageOf(error))
+  )
+    return error;
+  return new SpawnletError('ERR_STORE_FULL', 'there is no space left for the base; nothing of it was kept', {
+    hint: 'spawnlet base prune, spawnlet image prune, or give the file system of /var/lib/spawnlet more space',
+    cause: error,
+  });
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { check, programMissing } from '../../host/child.ts';
-import { isErrno, messageOf, SpawnletError } from '../../host/error.ts';
+import { check } from '../../host/child.ts';
+import { SpawnletError } from '../../host/error.ts';
 import type { Host } from '../../host/host.ts';
 import { layersDirectory, machinesDirectory, persistentUnits } from '../../names.ts';
 import { escapePath } from '../../systemd/escape.ts';
@@ -8,7 +8,15 @@ import { resolveInLayers } from '../lookup.ts';
 import { formatReference, parseReference } from '../reference.ts';
 import type { Store } from '../store.ts';
 import { baseTree, type Places } from './bases.ts';
-import { archServer, bootstrapArgv, buildersOf, pacmanSettings, runBuilder } from './bootstrap.ts';
+import {
+  archServer,
+  asFull,
+  bootstrapArgv,
+  buildersOf,
+  findBuilder,
+  pacmanSettings,
+  runBuilder,
+} from './bootstrap.ts';
 import { localFile, sha256Of } from './fetch.ts';
 import { copyInto, copyTree, installPackages, placeInTree, runScript } from './provision.ts';
 import type { Recipe } from './recipe.ts';
@@ -24,20 +32,6 @@ export interface BuildDependencies {
 /** What a build gives: bytes on the disk. */
 export interface Built {
   readonly size: number;
-}
-
-/** The first of these programs that is installed. Throws `ERR_PROGRAM_MISSING` for the first where none is. */
-export async function findBuilder(
-  { files }: Pick<Host, 'files'>,
-  recipe: Pick<Recipe, 'source'>,
-): Promise<string | undefined> {
-  const wanted = buildersOf(recipe);
-  for (const name of wanted)
-    for (const directory of ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'])
-      if (await files.look(join(directory, name))) return name;
-  const [best] = wanted;
-  if (best !== undefined) throw programMissing(best);
-  return undefined;
 }
 
 /**
@@ -57,8 +51,8 @@ export async function buildTree(
     if (buildersOf(recipe).length === 0 && recipe.packages.length > 0)
       await installPackages(children, places.newTree, recipe.packages, signal);
     for (const file of recipe.copy) await copyInto(children, places.newTree, file, signal);
-    for (const { path } of recipe.run)
-      await runScript(children, places.newTree, path, recipe.network, signal);
+    const options = { network: recipe.network, copy: join(places.building, 'script') };
+    for (const script of recipe.run) await runScript(children, places.newTree, script, options, signal);
     requireSystem(places.newTree, recipe);
     const argv = ['du', '--summarize', '--block-size=1', '--one-file-system', places.newTree];
     return { size: Number.parseInt((await check(children, argv)).toString(), 10) };
@@ -66,20 +60,6 @@ export async function buildTree(
     signal.throwIfAborted();
     throw asFull(error);
   }
-}
-
-/** A full disk, however it was told. */
-export function asFull(error: unknown): unknown {
-  if (error instanceof SpawnletError && error.code === 'ERR_STORE_FULL') return error;
-  if (
-    !isErrno(error, 'ENOSPC', 'EDQUOT') &&
-    !/No space left on device|Disk quota exceeded|ENOSPC/.test(messageOf(error))
-  )
-    return error;
-  return new SpawnletError('ERR_STORE_FULL', 'there is no space left for the base; nothing of it was kept', {
-    hint: 'spawnlet base prune, spawnlet image prune, or give the file system of /var/lib/spawnlet more space',
-    cause: error,
-  });
 }
 
 async function begin(
@@ -137,11 +117,16 @@ async function bootstrap(
       hint: 'it needs a mirror within reach, and the keys of its packages: --mirror, --keyring',
     });
   await runBuilder(children, bootstrapArgv(recipe, builder, places.newTree, settings), failed, signal);
-  if (builder !== 'pacstrap') return;
-  for (const path of ['/var/cache/pacman/pkg', '/etc/pacman.d/mirrorlist'])
-    await files.remove(await placeInTree(children, places.newTree, path));
-  const list = await placeInTree(children, places.newTree, '/etc/pacman.d/mirrorlist');
-  await files.write(list, `Server = ${archServer(recipe.mirror)}\n`, 0o644);
+  const clean = async (path: string) => files.remove(await placeInTree(children, places.newTree, path));
+  if (builder === 'pacstrap') {
+    await clean('/var/cache/pacman/pkg');
+    const list = await placeInTree(children, places.newTree, '/etc/pacman.d/mirrorlist');
+    await files.write(list, `Server = ${archServer(recipe.mirror)}\n`, 0o644);
+  } else if (builder !== 'dnf') {
+    // Copies of this host's own.
+    await clean('/etc/hostname');
+    await clean('/etc/resolv.conf');
+  }
 }
 
 /** The file is what its checksum and its signature say. */

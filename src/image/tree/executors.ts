@@ -3,9 +3,9 @@ import type { Host } from '../../host/host.ts';
 import type { Executors } from '../../host/step.ts';
 import { basesDirectory } from '../../names.ts';
 import type { SystemdClient } from '../../systemd/client.ts';
-import { type Base, type BaseRecord, Bases, lockBase, type Places, placesOf } from './bases.ts';
-import { bootstrapArgv, buildersOf } from './bootstrap.ts';
-import { asFull, type Built, findBuilder } from './build.ts';
+import { type Base, type BaseRecord, Bases, lockBase, lockOf, type Places, placesOf } from './bases.ts';
+import { asFull, bootstrapArgv, buildersOf, findBuilder } from './bootstrap.ts';
+import type { Built } from './build.ts';
 import { differences, type Recipe, recipeDigest } from './recipe.ts';
 import { formatTreeSource, shownSource } from './source.ts';
 
@@ -111,7 +111,7 @@ export function treeExecutors(dependencies: TreeDependencies): Executors<TreeSte
       async undo({ name }) {
         const signal = AbortSignal.timeout(60_000);
         try {
-          await using _lock = await locks.take(`base-${name}`);
+          await using _lock = await locks.take(lockOf(name));
           await takeBack(name, signal);
         } catch (error) {
           // Another command is at work on it, and cleans up first.
@@ -128,7 +128,8 @@ export function treeExecutors(dependencies: TreeDependencies): Executors<TreeSte
         return true;
       },
       async apply({ name }, signal) {
-        await using _lock = await lockBase(locks, name, signal);
+        // Not when it is free: it would be another base then.
+        await using _lock = await locks.take(lockOf(name));
         const places = placesOf(name);
         checkUnused(name, await bases.usedBy(name));
         await endUnit(dependencies, name, signal);

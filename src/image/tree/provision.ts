@@ -6,7 +6,7 @@ import { type Children, check, ended } from '../../host/child.ts';
 import { SpawnletError } from '../../host/error.ts';
 import { resolveInLayers } from '../lookup.ts';
 import { runBuilder } from './bootstrap.ts';
-import type { CopiedFile, Recipe } from './recipe.ts';
+import type { CopiedFile, Recipe, Script } from './recipe.ts';
 
 /** What changes a tree that is there: packages by its own package manager, files of the host, scripts. */
 
@@ -64,6 +64,7 @@ const unplaced = (path: string) =>
 /** Brings a file or directory of the host into the tree, owned by root. What is there is replaced; directories are merged. */
 export async function copyInto(children: Children, root: string, file: CopiedFile, signal: AbortSignal) {
   const into = file.target.endsWith('/') ? `${file.target}${posix.basename(file.source)}` : file.target;
+  if ((await contentDigest(children, file.source, signal)) !== file.sha256) throw changed(file.source);
   const target = await placeInTree(children, root, into);
   const argv = ['cp', '--recursive', '--no-dereference', '--preserve=mode,timestamps,links,xattr'];
   await check(children, [...argv, '--remove-destination', '-T', '--', file.source, target], { signal });
@@ -106,25 +107,33 @@ async function runInside(
   await runBuilder(children, argv, failed, signal);
 }
 
-/** Runs a script of the host in the tree: by itself where it says by what, else by /bin/sh. */
+/**
+ * Runs a script of the host in the tree: by what its first line names, else by /bin/sh. What runs is a copy at `copy`, so
+ * that it is what the recipe says and can be executed.
+ */
 export async function runScript(
   children: Children,
   root: string,
-  script: string,
-  network: Recipe['network'],
+  { path, sha256 }: Script,
+  options: { readonly network: Recipe['network']; readonly copy: string },
   signal: AbortSignal,
 ): Promise<void> {
   const inside = '/run/spawnlet-script';
-  const { open } = await import('node:fs/promises');
-  await using file = await open(script);
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(2), 0, 2, 0);
-  const isOwn = bytesRead === 2 && buffer.toString('latin1') === '#!';
+  const { readFile, writeFile } = await import('node:fs/promises');
+  const content = await readFile(path);
+  if (createHash('sha256').update(content).digest('hex') !== sha256) throw changed(path);
+  await writeFile(options.copy, content, { mode: 0o755 });
   const words = {
-    binds: [`--bind-ro=${script.replaceAll(/[\\:]/g, '\\$&')}:${inside}`],
-    command: isOwn ? [inside] : ['/bin/sh', '-e', inside],
+    binds: [`--bind-ro=${options.copy}:${inside}`],
+    command: content.toString('latin1', 0, 2) === '#!' ? [inside] : ['/bin/sh', '-e', inside],
   };
-  await runInside(children, root, network, words, `--run ${script}`, signal);
+  await runInside(children, root, options.network, words, `--run ${path}`, signal);
 }
+
+const changed = (path: string) =>
+  new SpawnletError('ERR_TREE_CHECKSUM', `${path} has changed since the build was asked for`, {
+    hint: 'the same command again',
+  });
 
 const install = `set -e
 if command -v apt-get; then
