@@ -126,6 +126,8 @@ export async function makeContext(
   const applier = once(async () => {
     const made = await unrecovered();
     await made.recover(signal);
+    const { sweepLeases } = await import('./image/lease.ts');
+    await sweepLeases(names.storeDirectory, host);
     return made;
   });
 

@@ -18,16 +18,18 @@ export async function takeLease(directory: string, host: Host, keys: readonly Le
   return { [Symbol.asyncDispose]: () => host.files.remove(path) };
 }
 
-/** What pulls and runs under way need; leases of processes that are gone are removed. The caller holds the store's lock. */
-export async function leasedKeys(directory: string, host: Host): Promise<Leased[]> {
-  const keys: Leased[] = [];
+/** Removes the leases of processes that are gone. */
+export async function sweepLeases(directory: string, host: Host): Promise<void> {
   for (const name of await host.files.list(leasesOf(directory))) {
     const holder = holderOf(name);
     if (!holder || !host.locks.isAlive(holder)) await host.files.remove(join(leasesOf(directory), name));
-    else {
-      const text = await host.files.read(join(leasesOf(directory), name));
-      if (text !== undefined) keys.push(...(JSON.parse(text) as Leased[]));
-    }
   }
-  return keys;
+}
+
+/** What pulls and runs under way need. The caller holds the store's lock. */
+export async function leasedKeys(directory: string, host: Host): Promise<Leased[]> {
+  await sweepLeases(directory, host);
+  const names = await host.files.list(leasesOf(directory));
+  const texts = await Promise.all(names.map(name => host.files.read(join(leasesOf(directory), name))));
+  return texts.flatMap(text => (text === undefined ? [] : (JSON.parse(text) as Leased[])));
 }

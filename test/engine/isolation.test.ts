@@ -210,11 +210,13 @@ describe('devices', { concurrency: 2 }, () => {
   });
 
   test('that are named can, with the access that is named', async () => {
+    // Who may open the host's own differs: newer versions of systemd-nspawn bind it into a lab.
+    await system('mknod', '--mode=666', '/dev/named', 'c', '10', '229');
     const tries = `for mode in "<" ">>"; do perl -e 'print open(F, $ARGV[0], "/dev/inside") ? "opens\n" : "$!\n"' "$mode"; done; stat -c %t:%T /dev/inside`;
     const text = await done([
       'run',
       '--rm',
-      '--device=/dev/fuse:/dev/inside:r',
+      '--device=/dev/named:/dev/inside:r',
       '-uapp',
       image,
       'sh',
