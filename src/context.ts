@@ -90,6 +90,8 @@ export async function makeContext(
         ...loadLater<OwnMachineStep>(
           {
             'copy-tree': true,
+            'pack-tree': true,
+            'unpack-tree': true,
             'move-tree': true,
             'replace-tree': true,
             'remove-directory': true,

@@ -1,7 +1,7 @@
 import { SpawnletError } from '../host/error.ts';
 import { lockBase } from '../image/tree/bases.ts';
 import { clonedNetwork } from '../network/decide.ts';
-import type { MachineChange } from './api.ts';
+import type { MachineChange, Password } from './api.ts';
 import { type MachineDependencies, note, type Parts, plan } from './change.ts';
 import { start } from './job.ts';
 import { findMade, getMade, inTheWay, isUp, type Made, unitState } from './observe.ts';
@@ -99,22 +99,39 @@ export async function mounted(deps: MachineDependencies, made: Made, signal: Abo
 /** Makes a machine. */
 export async function* create(
   deps: MachineDependencies,
-  change: Pick<Of<'create'>, 'spec' | 'start'>,
+  change: Omit<Of<'create'>, 'do'>,
   signal: AbortSignal,
 ): Parts {
-  const { spec } = change;
+  const { spec, password } = change;
   const { host } = deps;
   await refuseTaken(deps, spec.name);
   const { from } = spec;
   if (from.kind === 'directory' || from.kind === 'machine') {
-    yield* make(deps, spec, await originOfSource(deps, from, signal), signal);
+    const found = await originOfSource(deps, from, signal);
+    yield* make(deps, await withPassword(deps, spec, password, found, signal), found, signal);
   } else {
     const base = from.kind === 'base' ? from.name : yield* build(deps, spec, signal);
     // Until the mount unit names the base, nothing else keeps it from being removed.
     await using _lock = await lockBase(host.locks, base, signal);
-    yield* make(deps, spec, { origin: await originOfBase(host.files, base) }, signal);
+    const found = { origin: await originOfBase(host.files, base) };
+    yield* make(deps, await withPassword(deps, spec, password, found, signal), found, signal);
   }
   if (change.start) yield* start(deps, spec.name);
+}
+
+/** The password of root becomes a hash as the tree's own programs would make it. */
+async function withPassword(
+  { host }: MachineDependencies,
+  spec: MachineSpec,
+  password: Password | undefined,
+  { origin }: Found,
+  signal: AbortSignal,
+): Promise<MachineSpec> {
+  if (password === undefined) return spec;
+  const [{ guestOs }, { hashOf }] = await Promise.all([import('./guest/os.ts'), import('./password.ts')]);
+  const { passwordMethod } = await guestOs(origin.root, spec.firstBoot, host.files);
+  const rootPasswordHash = await hashOf(password, passwordMethod, host.children, signal);
+  return { ...spec, firstBoot: { ...spec.firstBoot, rootPasswordHash } };
 }
 
 async function* make(

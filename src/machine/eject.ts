@@ -36,6 +36,8 @@ export async function* eject(
       title: `flatten the tree of machine ${name}`,
       ifInterrupted: 'undo',
       steps: [
+        // Of an ejection that was cut off.
+        { do: 'remove', path: flat },
         { do: 'copy-tree', name, from: places.tree, path: flat },
         ...(await storeSteps(deps, name, places.tree, flat)),
       ],

@@ -1,3 +1,4 @@
+import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import type { Executors } from '../host/step.ts';
 import type { SystemdClient } from '../systemd/client.ts';
@@ -6,24 +7,54 @@ import { copyUnit, type OwnMachineStep } from './step.ts';
 
 /** cp(1) with all that a tree has; other file systems that are mounted in it are left out. */
 const copyWords = ['cp', '--archive', '--reflink=auto', '--one-file-system', '--'];
-const copyProgram = '/usr/bin/cp';
+
+/** What a child works for, and where its work comes to lie. */
+type Work = { readonly name: string; readonly path: string };
 
 const partOf = (path: string) => hidden(path, 'part');
 
 /** Executors of {@link OwnMachineStep}. */
 export function machineExecutors(
-  { files }: Host,
+  host: Host,
   connect: () => Promise<SystemdClient>,
 ): Executors<OwnMachineStep> {
+  const { files } = host;
   const undoing = () => AbortSignal.timeout(120_000);
   const isThere = async (path: string) => (await files.look(path)) !== undefined;
 
-  /** Ends a copy that is under way, and takes away what there is of it. */
-  async function endCopy(step: { readonly name: string; readonly path: string }, signal: AbortSignal) {
+  /** Ends a child that is under way, and takes away what there is of its work. */
+  async function endChild(step: Work, signal: AbortSignal): Promise<void> {
     const client = await connect();
     if (await client.isLoaded(copyUnit(step.name), signal))
       await client.stopUnit(copyUnit(step.name), 'replace', signal);
     await files.remove(partOf(step.path));
+  }
+
+  async function takeBack(step: Work): Promise<void> {
+    await endChild(step, undoing());
+    await files.remove(step.path);
+  }
+
+  /** Runs a program as a unit, which leaves its work beside `path`, and puts that in its place when it is whole. */
+  async function runAsUnit(
+    step: Work,
+    description: string,
+    argv: readonly string[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    await endChild(step, signal);
+    const client = await connect();
+    await client.startTransientUnit(
+      copyUnit(step.name),
+      [
+        ['Description', 's', description],
+        ['Type', 's', 'oneshot'],
+        ['CollectMode', 's', 'inactive-or-failed'],
+        ['ExecStart', 'a(sasb)', [[`/usr/bin/${argv[0]}`, argv, false]]],
+      ],
+      signal,
+    );
+    await files.move(partOf(step.path), step.path);
   }
 
   return {
@@ -31,24 +62,46 @@ export function machineExecutors(
       describe: step => `copy ${step.from} to ${step.path}`,
       satisfied: step => isThere(step.path),
       async apply(step, signal) {
-        await endCopy(step, signal);
-        const argv = [...copyWords, step.from, partOf(step.path)];
-        const client = await connect();
-        await client.startTransientUnit(
-          copyUnit(step.name),
-          [
-            ['Description', 's', `Copy of ${step.from}`],
-            ['Type', 's', 'oneshot'],
-            ['CollectMode', 's', 'inactive-or-failed'],
-            ['ExecStart', 'a(sasb)', [[copyProgram, argv, false]]],
-          ],
-          signal,
-        );
-        await files.move(partOf(step.path), step.path);
+        await runAsUnit(step, `Copy of ${step.from}`, [...copyWords, step.from, partOf(step.path)], signal);
       },
-      clean: endCopy,
+      clean: endChild,
+      undo: takeBack,
+    },
+    'pack-tree': {
+      describe: step => `pack ${step.from} into ${step.path}`,
+      satisfied: step => isThere(step.path),
+      async apply(step, signal) {
+        const { packWords } = await import('./archive.ts');
+        const argv = packWords(step.from, step.spec, step.path, partOf(step.path));
+        await runAsUnit(step, `Archive of ${step.from}`, argv, signal);
+      },
+      clean: endChild,
+      undo: takeBack,
+    },
+    'unpack-tree': {
+      describe: step => `unpack ${step.from} to ${step.path}`,
+      satisfied: step => isThere(step.path),
+      async apply(step, signal) {
+        const [{ unpackRootfs }, { treeMember }] = await Promise.all([
+          import('../image/tree/rootfs.ts'),
+          import('./archive.ts'),
+        ]);
+        const part = partOf(step.path);
+        const [root, jail] = [`${part}/root`, `${part}/jail`];
+        await files.remove(part);
+        await files.makeDirectory(part, 0o700);
+        for (const directory of [root, jail]) await files.makeDirectory(directory, 0o755);
+        await unpackRootfs(host.children, step.from, { root, jail }, signal);
+        if ((await files.look(`${root}/${treeMember}`))?.kind !== 'directory')
+          throw new SpawnletError('ERR_TREE_ARCHIVE', `${step.from} has no directory ${treeMember}`, {
+            hint: 'spawnlet machine export makes such archives',
+          });
+        await files.move(`${root}/${treeMember}`, step.path);
+        await files.remove(part);
+      },
+      clean: step => files.remove(partOf(step.path)),
       async undo(step) {
-        await endCopy(step, undoing());
+        await files.remove(partOf(step.path));
         await files.remove(step.path);
       },
     },

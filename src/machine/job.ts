@@ -5,6 +5,7 @@ import type { MachineChange } from './api.ts';
 import { type MachineDependencies, note, type Parts } from './change.ts';
 import { getMade, isUp, unitState } from './observe.ts';
 import { placesOf } from './places.ts';
+import { type Running, runningMachine } from './running.ts';
 
 type Of<D extends MachineChange['do']> = Extract<MachineChange, { do: D }>;
 
@@ -117,19 +118,6 @@ export async function* restart(deps: MachineDependencies, change: Of<'restart'>,
   yield* start(deps, change.name);
 }
 
-/** Throws `ERR_NOT_RUNNING`. */
-export async function refuseStopped(
-  deps: MachineDependencies,
-  name: string,
-  signal: AbortSignal,
-): Promise<void> {
-  await getMade(deps.host.files, name);
-  if (isUp(await unitState(await deps.systemd(), placesOf(name).unit, signal))) return;
-  throw new SpawnletError('ERR_NOT_RUNNING', `machine ${name} does not run`, {
-    hint: `spawnlet machine start ${name}`,
-  });
-}
-
 /** Throws `ERR_RUNNING`. */
 export async function refuseRunning(
   deps: MachineDependencies,
@@ -143,33 +131,27 @@ export async function refuseRunning(
   });
 }
 
+/** A machine that runs. Throws `ERR_NO_MACHINE`, `ERR_NOT_RUNNING`. */
+export async function runningOf(
+  deps: MachineDependencies,
+  name: string,
+  signal: AbortSignal,
+): Promise<Running> {
+  const { spec } = await getMade(deps.host.files, name);
+  return runningMachine(spec, await deps.systemd(), deps.host.files, signal);
+}
+
 export async function* kill(deps: MachineDependencies, change: Of<'kill'>, signal: AbortSignal): Parts {
   const { name, whom, signalNumber } = change;
-  await refuseStopped(deps, name, signal);
+  const { leader } = await runningOf(deps, name, signal);
   const { unit } = placesOf(name);
   yield {
     do: 'job',
     shown: { do: 'kill-unit', name: unit },
     async run(wanted) {
-      if (whom === 'leader') process.kill(await leaderOf(deps, name, wanted), signalNumber);
+      if (whom === 'leader') process.kill(leader, signalNumber);
       else await (await deps.systemd()).killUnit(unit, 'all', signalNumber, wanted);
       return [];
     },
   };
-}
-
-/** The process of a machine's init, seen from the host. Throws `ERR_NOT_RUNNING`. */
-export async function leaderOf(
-  deps: MachineDependencies,
-  name: string,
-  signal: AbortSignal,
-): Promise<number> {
-  const { unit } = placesOf(name);
-  const { MainPID: main } = await (await deps.systemd()).unitProperties(unit, signal);
-  const children = (await deps.host.files.read(`/proc/${main}/task/${main}/children`)) ?? '';
-  const leader = Number(children.trim().split(' ')[0]);
-  if (main > 0 && leader > 0) return leader;
-  throw new SpawnletError('ERR_NOT_RUNNING', `machine ${name} does not run`, {
-    hint: `spawnlet machine start ${name}`,
-  });
 }

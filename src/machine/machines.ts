@@ -1,12 +1,27 @@
 import { SpawnletError } from '../host/error.ts';
-import type { Changed, MachineChange, MachineRow, MachineStatus, SnapshotRow } from './api.ts';
+import type {
+  AdoptReport,
+  Changed,
+  ExecOptions,
+  LogOptions,
+  MachineChange,
+  MachineRow,
+  MachineStatus,
+  MachinesApi,
+  Place,
+  SnapshotRow,
+} from './api.ts';
 import { type MachineDependencies, type Parts } from './change.ts';
+import type { End } from './copy.ts';
+import { machineUnit } from './drop-in.ts';
 import { listMachines } from './list.ts';
 import { findMade, getMade } from './observe.ts';
+import { placesOf } from './places.ts';
+import type { Running } from './running.ts';
 import type { MachineSpec } from './spec.ts';
 
 /** Machines: OS containers of systemd-nspawn, whose files are systemd's own. */
-export class Machines {
+export class Machines implements MachinesApi {
   readonly #deps: MachineDependencies;
 
   constructor(deps: MachineDependencies) {
@@ -80,6 +95,78 @@ export class Machines {
     return (await findMade(this.#deps.host.files, name))?.spec;
   }
 
+  /** What `adopt` would understand. */
+  async adoptReport(name: string): Promise<AdoptReport> {
+    return (await import('./takeover.ts')).reportOf(this.#deps.host.files, name);
+  }
+
+  async exec(
+    name: string,
+    argv: readonly string[],
+    options: ExecOptions,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const [{ execInMachine }, machine] = await Promise.all([
+      import('./exec.ts'),
+      this.#running(name, signal),
+    ]);
+    return execInMachine(this.#deps.host, machine, argv, options, signal);
+  }
+
+  async shell(name: string, user: string, signal: AbortSignal): Promise<number> {
+    const { shellInMachine } = await import('./exec.ts');
+    return shellInMachine(this.#deps.host, await this.#running(name, signal), user);
+  }
+
+  async login(name: string, signal: AbortSignal): Promise<number> {
+    const { loginToMachine } = await import('./exec.ts');
+    return loginToMachine(this.#deps.host, await this.#running(name, signal));
+  }
+
+  async logs(name: string, options: LogOptions, signal: AbortSignal): Promise<number> {
+    const { host } = this.#deps;
+    const made = await getMade(host.files, name);
+    const { logWords, showLogs } = await import('./logs.ts');
+    const isRunning = await this.#running(name, signal).then(
+      () => true,
+      () => false,
+    );
+    if (!isRunning) await (await import('./create.ts')).mounted(this.#deps, made, signal);
+    return showLogs(host, logWords(name, placesOf(name).tree, isRunning, options), signal);
+  }
+
+  /** systemd-cgtop(1) of one machine, or of all that run. */
+  async top(names: readonly string[], signal: AbortSignal): Promise<number> {
+    const [name, ...more] = names;
+    const { showTop } = await import('./top.ts');
+    if (name !== undefined) await this.#running(name, signal);
+    const one = name !== undefined && more.length === 0 ? `/${machineUnit(name)}` : '';
+    return showTop(this.#deps.host, `/machine.slice${one}`, signal);
+  }
+
+  async copy(from: Place, to: Place, signal: AbortSignal): Promise<void> {
+    const { copyFiles } = await import('./copy.ts');
+    const ends = await Promise.all([from, to].map(place => this.#end(place, signal)));
+    const [source, target] = ends;
+    if (source && target) await copyFiles(this.#deps.host, source, target, signal);
+  }
+
+  async #end(place: Place, signal: AbortSignal): Promise<End> {
+    if (place.kind === 'host') return place;
+    const { machine: name, path } = place;
+    const { host } = this.#deps;
+    const made = await getMade(host.files, name);
+    const { isUp, unitState } = await import('./observe.ts');
+    if (isUp(await unitState(await this.#deps.systemd(), placesOf(name).unit, signal)))
+      return { kind: 'running', machine: await this.#running(name, signal), path };
+    await (await import('./create.ts')).mounted(this.#deps, made, signal);
+    return { kind: 'stopped', machine: name, root: placesOf(name).tree, path };
+  }
+
+  async #running(name: string, signal: AbortSignal): Promise<Running> {
+    return (await import('./job.ts')).runningOf(this.#deps, name, signal);
+  }
+
   /** The machines that a change is about; whoever else changes one is refused with `ERR_BUSY`. */
   async #lock(change: MachineChange): Promise<AsyncDisposable> {
     const locks = new AsyncDisposableStack();
@@ -137,9 +224,12 @@ async function partsOf(
     case 'eject':
       return (await import('./eject.ts')).eject(deps, change, signal);
     case 'export':
+      return (await import('./archive.ts')).exportMachine(deps, change, signal);
     case 'import':
+      return (await import('./archive.ts')).importMachine(deps, change, signal);
     case 'passwd':
+      return (await import('./passwd.ts')).passwd(deps, change, signal);
     case 'adopt':
-      throw new Error(`not there yet: ${change.do}`);
+      return (await import('./takeover.ts')).adopt(deps, change, signal);
   }
 }

@@ -20,6 +20,8 @@ export type NewTree =
   | { readonly kind: 'clone-of-clone'; readonly lower: readonly string[]; readonly upper: string }
   /** Is a copy of another. */
   | { readonly kind: 'copy'; readonly from: string }
+  /** Was made beside its place. */
+  | { readonly kind: 'move'; readonly from: string }
   /** Is there, and stays when the machine goes. */
   | { readonly kind: 'link'; readonly path: string };
 
@@ -114,6 +116,8 @@ function treeSteps(places: Places, tree: NewTree, freeze: string | undefined): M
   switch (tree.kind) {
     case 'link':
       return [parent, { do: 'make-link', path: places.tree, target: tree.path }];
+    case 'move':
+      return [parent, { do: 'move-tree', path: tree.from, to: places.tree }];
     case 'copy':
       return [parent, ...around([copy(tree.from, places.tree)])];
     case 'clone':
@@ -205,6 +209,8 @@ export function planRemove(
         : [{ do: 'remove', path: places.tree } as const]),
       // systemd-nspawn leaves its lock where it was killed.
       { do: 'remove', path: hidden(places.tree, 'lck') },
+      { do: 'remove', path: hidden(places.tree, 'flat') },
+      { do: 'remove', path: hidden(places.tree, 'restored') },
       { do: 'remove', path: places.dropIn },
       { do: 'remove-directory', path: places.dropIns },
       { do: 'remove', path: places.settings },

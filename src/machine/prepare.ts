@@ -60,7 +60,7 @@ export function originOfMachine({ layers, tree, spec }: Made): Origin {
 }
 
 const treeOf = ({ kind, ...rest }: NewTree): Tree => {
-  if (kind === 'copy') return { kind: 'plain' };
+  if (kind === 'copy' || kind === 'move') return { kind: 'plain' };
   return kind === 'link' && 'path' in rest ? { kind, path: rest.path } : { kind: 'overlay' };
 };
 

@@ -120,7 +120,11 @@ export async function* restore(
   yield plan({
     title,
     ifInterrupted: 'undo',
-    steps: [{ do: 'copy-tree', name, from: kept.tree, path: fresh }],
+    steps: [
+      // Of a restoration that was cut off.
+      { do: 'remove', path: fresh },
+      { do: 'copy-tree', name, from: kept.tree, path: fresh },
+    ],
   });
   const overlay: MachineStep[] = made.layers
     ? [

@@ -3,11 +3,11 @@ import { formatTreeSource } from '../image/tree/source.ts';
 import { unitPath } from '../names.ts';
 import type { MachineStatus } from './api.ts';
 import type { MachineDependencies } from './change.ts';
-import { leaderOf } from './job.ts';
 import { stateOf } from './list.ts';
 import { getMade, type Made } from './observe.ts';
 import { type Places, placesOf } from './places.ts';
 import { whyUnmapped } from './prepare.ts';
+import { runningMachine } from './running.ts';
 import { snapshotNames } from './snapshot.ts';
 
 const microsecond = 1000;
@@ -107,7 +107,12 @@ export async function statusOf(
   const state = stateOf(unit.ActiveState);
   const isUp = state === 'running' || state === 'starting';
   const since = state === 'running' ? Math.floor(unit.ActiveEnterTimestamp / microsecond) : undefined;
-  const leader = isUp ? await leaderOf(deps, name, signal).catch(() => undefined) : undefined;
+  const leader = isUp
+    ? await runningMachine(made.spec, systemd, files, signal).then(
+        running => running.leader,
+        () => undefined,
+      )
+    : undefined;
   const { guestOs } = await import('./guest/os.ts');
   const root = made.tree.kind === 'overlay' ? (made.layers?.lower.at(-1) ?? places.tree) : places.tree;
   const [addresses, users, own, snapshots, os, changed] = await Promise.all([

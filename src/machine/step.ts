@@ -11,6 +11,16 @@ export type OwnMachineStep =
    * its own does it, which ends with the plan.
    */
   | { readonly do: 'copy-tree'; readonly name: string; readonly from: string; readonly path: string }
+  /** Packs a tree and the machine's spec into an archive, compressed as its name says; whole or not at all. */
+  | {
+      readonly do: 'pack-tree';
+      readonly name: string;
+      readonly from: string;
+      readonly spec: string;
+      readonly path: string;
+    }
+  /** Unpacks the tree of such an archive, which may be hostile; whole or not at all. */
+  | { readonly do: 'unpack-tree'; readonly name: string; readonly from: string; readonly path: string }
   /** rename(2). Undone by moving it back. */
   | { readonly do: 'move-tree'; readonly path: string; readonly to: string }
   /** Puts the tree `by` in the place of `path`, whose own becomes `aside`; for plans that are finished. */

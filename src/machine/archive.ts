@@ -1,0 +1,133 @@
+import { basename, dirname, resolve } from 'node:path';
+import { SpawnletError } from '../host/error.ts';
+import type { MachineChange } from './api.ts';
+import { type MachineDependencies, type Parts, plan } from './change.ts';
+import { mounted, refuseTaken, unitToFreeze } from './create.ts';
+import { parseMachine } from './document.ts';
+import { parseMachineName } from './names.ts';
+import { getMade } from './observe.ts';
+import { hidden, placesOf } from './places.ts';
+import { planMachine } from './plan.ts';
+import { desiredOf } from './prepare.ts';
+import type { MachineSpec } from './spec.ts';
+
+/** An archive of a machine holds these two, as those of lxc and incus hold metadata.yaml and rootfs. */
+export const specMember = 'machine.yaml';
+export const treeMember = 'rootfs';
+
+/** How an archive is compressed, by its name. */
+const endings = [
+  ['.tar', []],
+  ['.tar.gz', ['--gzip']],
+  ['.tgz', ['--gzip']],
+  ['.tar.xz', ['--xz']],
+  ['.tar.zst', ['--zstd']],
+] as const satisfies readonly (readonly [ending: string, flags: readonly string[]])[];
+
+function compressionOf(file: string): readonly string[] {
+  const found = endings.find(([ending]) => file.endsWith(ending));
+  if (found) return found[1];
+  throw new SpawnletError('ERR_FLAG_VALUE', `${basename(file)} is no name of an archive`, {
+    hint: `a name that ends with ${endings.map(([ending]) => ending).join(', ')}`,
+  });
+}
+
+/** Words of tar(1): a tree with all that it has, the spec first. Other file systems that are mounted in it are left out. */
+export function packWords(from: string, spec: string, path: string, archive: string): string[] {
+  return [
+    'tar',
+    '--create',
+    `--file=${archive}`,
+    ...compressionOf(path),
+    '--format=posix',
+    '--numeric-owner',
+    '--xattrs',
+    '--xattrs-include=*',
+    '--acls',
+    '--sparse',
+    '--one-file-system',
+    // Of members and hard links, not of symbolic ones.
+    `--transform=flags=rh;s,^\\.\\(/\\|$\\),${treeMember}\\1,`,
+    `--directory=${dirname(spec)}`,
+    basename(spec),
+    `--directory=${from}`,
+    '.',
+  ];
+}
+
+/** Packs a machine that is stopped, or frozen meanwhile. */
+export async function* exportMachine(
+  deps: MachineDependencies,
+  { name, file }: Extract<MachineChange, { do: 'export' }>,
+  signal: AbortSignal,
+): Parts {
+  const { files } = deps.host;
+  const path = resolve(file);
+  compressionOf(path);
+  const made = await getMade(files, name);
+  if (await files.look(path))
+    throw new SpawnletError('ERR_NAME_TAKEN', `${path} is there already`, { hint: 'name another file' });
+  const freeze = await unitToFreeze(deps, name, 'export', signal);
+  await mounted(deps, made, signal);
+  const places = placesOf(name);
+  const from = made.tree.kind === 'link' ? made.tree.path : places.tree;
+  const pack = { do: 'pack-tree', name, from, spec: places.spec, path } as const;
+  yield plan({
+    title: `export machine ${name}`,
+    ifInterrupted: 'undo',
+    steps:
+      freeze === undefined
+        ? [pack]
+        : [{ do: 'freeze-unit', name: freeze }, pack, { do: 'thaw-unit', name: freeze }],
+  });
+}
+
+const longestSpec = 1024 * 1024;
+
+/** The spec that an archive begins with. Throws `ERR_TREE_ARCHIVE`, `ERR_MACHINE_FILE`. */
+async function specIn(
+  { host }: MachineDependencies,
+  file: string,
+  signal: AbortSignal,
+): Promise<MachineSpec> {
+  const script = 'tar --extract --to-stdout --occurrence=1 --file="$1" -- "$2" | head -c "$3"';
+  const words = ['sh', '-c', script, 'sh', file, specMember, String(longestSpec + 1)];
+  const { stdout, stderr } = await host.children.capture(words, { signal });
+  if (stdout.length > 0) return parseMachine(stdout.toString(), `${file}: ${specMember}`);
+  throw new SpawnletError('ERR_TREE_ARCHIVE', `${file} is no archive of a machine: ${stderr.trim()}`, {
+    hint: `it has no ${specMember}; of a root file system alone: machine create --from tar:${file}`,
+  });
+}
+
+/** A machine from an archive, with an identity of its own. */
+export async function* importMachine(
+  deps: MachineDependencies,
+  change: Extract<MachineChange, { do: 'import' }>,
+  signal: AbortSignal,
+): Parts {
+  const file = resolve(change.file);
+  const packed = await specIn(deps, file, signal);
+  const name = parseMachineName(change.name ?? packed.name);
+  await refuseTaken(deps, name);
+  const { tree } = placesOf(name);
+  const unpacked = hidden(tree, 'import');
+  yield plan({
+    title: `unpack machine ${name}`,
+    ifInterrupted: 'undo',
+    steps: [
+      { do: 'remove', path: unpacked },
+      { do: 'make-directory', path: dirname(tree), mode: 0o700 },
+      { do: 'unpack-tree', name, from: file, path: unpacked },
+    ],
+  });
+  const spec: MachineSpec = {
+    ...packed,
+    name,
+    from: { kind: 'tar', location: file },
+    enabled: false,
+    firstBoot: { sshKeys: [], users: [], copy: [], run: [] },
+  };
+  const origin = { tree: { kind: 'move', from: unpacked }, root: unpacked } as const;
+  const desired = await desiredOf(deps.host, spec, origin, [], signal);
+  yield plan(planMachine(desired, { kind: 'nothing', tree: origin.tree }));
+}
