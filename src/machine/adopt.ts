@@ -5,7 +5,7 @@ import { commandSettings, merged, type Setting, type SourceFile, settingsOf } fr
 import type { AdoptedLine, AdoptReport } from './api.ts';
 import { stockCommand } from './drop-in.ts';
 import type { GpuFacts, KeptLine } from './lines.ts';
-import { profile } from './profiles.ts';
+import { type ProfileLine, profile } from './profiles.ts';
 import { type MachineSpec, type ProfileName, profileNames } from './spec.ts';
 
 /** What is known of a machine that spawnlet has not made. */
@@ -25,6 +25,9 @@ export interface Adopted extends AdoptReport {
   /** What was left alone and still counts: of `Exec`, `Files`, `Network` for {@link MachineFacts}, else for a drop-in by hand. */
   readonly kept: readonly KeptLine[];
 }
+
+const wordsOf = (lines: readonly ProfileLine[], key: string) =>
+  lines.filter(line => line.place === 'Exec' && line.key === key).flatMap(line => line.value.split(' '));
 
 /** A host that has all that profiles ask for, so that each line of theirs is known again. */
 function contextOf(
@@ -54,13 +57,9 @@ function contextOf(
         all.map(line => [`${line.place}.${line.key}=${line.value}`, name] as const),
       ),
     ),
-    systemCalls: new Map(
-      lines.map(([name, all]) => [
-        name,
-        all
-          .filter(line => line.key === 'SystemCallFilter' && line.place === 'Exec')
-          .flatMap(line => line.value.split(' ')),
-      ]),
+    systemCalls: new Map(lines.map(([name, all]) => [name, wordsOf(all, 'SystemCallFilter')])),
+    capabilities: new Map(
+      lines.flatMap(([name, all]) => wordsOf(all, 'Capability').map(word => [word, name] as const)),
     ),
     recorded: settings.some(({ id }) => id === 'X-Spawnlet.FormatVersion'),
   };

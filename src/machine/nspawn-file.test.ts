@@ -35,6 +35,7 @@ test('the whole of a file, as a reader finds it', () => {
 # It is up when its own init says so, not when it was started.
 NotifyReady=yes
 PrivateUsers=pick
+Capability=CAP_SYSLOG
 SystemCallFilter=@keyring bpf
 LimitNOFILE=1000
 Environment="GREETING=it's 5 %"

@@ -18,9 +18,9 @@ test('the default profile adds nothing to what systemd-nspawn does', () => {
   assert.deepEqual(of(['default']), { capabilities: [], systemCalls: [], lines: [] });
 });
 
-test('nested has the system calls and files that runc, k3s and docker need, and no capability', () => {
+test('nested has the system calls and files that runc, k3s and docker need, and one capability, to read the kernel log', () => {
   const { capabilities, systemCalls } = of(['default', 'nested']);
-  assert.deepEqual([capabilities, systemCalls], [[], ['@keyring', 'bpf']]);
+  assert.deepEqual([capabilities, systemCalls], [['CAP_SYSLOG'], ['@keyring', 'bpf']]);
   assert.deepEqual(texts(['default', 'nested']), [
     'Files Bind=/dev/kmsg',
     'Service DeviceAllow=/dev/kmsg rw',

@@ -82,6 +82,12 @@ function nested({ name, host, overlay }: ProfileFacts): ProfileLine[] {
       value: '@keyring bpf',
       why: 'runc gives each container a session keyring, and sets its device rules by bpf(2) on cgroup v2.',
     },
+    {
+      place: 'Exec',
+      key: 'Capability',
+      value: 'CAP_SYSLOG',
+      why: 'Where kernel.dmesg_restrict is set, as on Debian, /dev/kmsg is read with it alone.',
+    },
     ...device(
       '/dev/kmsg',
       'rw',

@@ -41,6 +41,7 @@ export interface Context {
   readonly access: ReadonlyMap<string, string>;
   /** `Files.Bind=/dev/kmsg`, with the profile. */
   readonly profileLines: ReadonlyMap<string, ProfileName>;
+  readonly capabilities: ReadonlyMap<string, ProfileName>;
   readonly systemCalls: ReadonlyMap<ProfileName, readonly string[]>;
   /** Made by spawnlet. */
   readonly recorded: boolean;
@@ -139,10 +140,16 @@ function environment(value: string, draft: Draft): Reading {
   return as('environment');
 }
 
-function capability(value: string, draft: Draft): Reading {
-  for (const name of value.split(/\s+/).filter(Boolean))
-    if (name !== 'all' && !draft.capabilities.includes(name)) draft.capabilities.push(name);
-  return as(/\ball\b/.test(value) ? 'profiles: privileged' : 'capabilities');
+function capability(value: string, draft: Draft, { capabilities }: Context): Reading {
+  const words = value.split(/\s+/).filter(Boolean);
+  const own = words.filter(name => !capabilities.has(name));
+  for (const name of own) if (!draft.capabilities.includes(name)) draft.capabilities.push(name);
+  const profiles = new Set(words.flatMap(name => capabilities.get(name) ?? []));
+  const parts = [
+    ...(own.length > 0 ? ['capabilities'] : []),
+    ...[...profiles].map(name => `profiles: ${name}`),
+  ];
+  return as(parts.join('; '));
 }
 
 /** `.nspawn` keys and options. What is not here is left alone, for the reason in the list of options. */
