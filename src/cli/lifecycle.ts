@@ -1,10 +1,11 @@
 import type { Apps } from '../app/app.ts';
 import { parseCount } from '../app/request.ts';
 import { parseSignal } from '../engine/signal.ts';
-import { messageOf, SpawnletError } from '../host/error.ts';
+import { SpawnletError } from '../host/error.ts';
 import { type Command, defineCommand, dryRunOption, type Options, type Values } from './command.ts';
 import { containers, tellDropIns } from './containers.ts';
 import type { Context } from './context.ts';
+import { each } from './each.ts';
 
 const all = { type: 'boolean', short: 'a', help: 'all containers' } as const;
 const time = {
@@ -15,7 +16,7 @@ const time = {
 } as const;
 
 /** Does something for each container, goes on after an error, prints the names that it was done for. */
-async function each(
+async function eachOf(
   names: readonly string[],
   everything: boolean,
   context: Context,
@@ -33,17 +34,7 @@ async function each(
       hint: 'spawnlet ps -a lists them',
     });
   }
-  let code = 0;
-  for (const name of chosen) {
-    try {
-      process.stdout.write(`${await act(apps, name)}\n`);
-    } catch (error) {
-      if (chosen.length === 1 || !(error instanceof SpawnletError)) throw error;
-      process.stderr.write(`spawnlet: ${messageOf(error)} [${error.code}]\n`);
-      code = 125;
-    }
-  }
-  return code;
+  return each(chosen, name => act(apps, name));
 }
 
 /** A command that does something for each container that it is given, and prints what that gives. */
@@ -58,7 +49,7 @@ function lifecycle<const O extends Options>(
     synopsis: Object.keys(definition.options).length > 0 ? '[FLAG…] NAME…' : 'NAME…',
     arity: [hasAll ? 0 : 1, Number.POSITIVE_INFINITY],
     run: ({ options, arguments: names }, context) =>
-      each(names, hasAll && options['all'] === true, context, (apps, name) =>
+      eachOf(names, hasAll && options['all'] === true, context, (apps, name) =>
         act(apps, name, options, context),
       ),
   });

@@ -1,0 +1,50 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ended } from '../host/child.ts';
+import { SpawnletError } from '../host/error.ts';
+import type { Context } from './context.ts';
+
+/** A text after its editor has ended; the file goes, unless it is kept. */
+export interface Edited extends AsyncDisposable {
+  readonly text: string;
+  readonly path: string;
+  /** Leaves the file, and says what can be done with it. */
+  keep(hint: string): void;
+}
+
+/** Opens VISUAL, EDITOR or vi. Throws `ERR_EDITOR`. */
+export async function editText(before: string, name: string, context: Context): Promise<Edited> {
+  const { VISUAL, EDITOR } = context.env;
+  const editor = VISUAL || EDITOR || 'vi';
+  const directory = await mkdtemp(join(tmpdir(), 'spawnlet-'));
+  const path = join(directory, name);
+  let kept = false;
+  const remove = async () => {
+    if (!kept) await rm(directory, { recursive: true, force: true });
+  };
+  try {
+    await writeFile(path, before, { mode: 0o600 });
+    // An editor is a command line: `code --wait`.
+    const child = context.host.children.spawn(['/bin/sh', '-c', `${editor} "$1"`, 'sh', path], {
+      stdio: 'inherit',
+    });
+    const code = await ended(child);
+    if (code !== 0)
+      throw new SpawnletError('ERR_EDITOR', `${editor} ended with ${code}: nothing was changed`, {
+        hint: 'name another with EDITOR=',
+      });
+    return {
+      text: await readFile(path, 'utf8'),
+      path,
+      keep(hint) {
+        kept = true;
+        process.stderr.write(`spawnlet: your text is kept in ${path}; when it is right: ${hint}\n`);
+      },
+      [Symbol.asyncDispose]: remove,
+    };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
