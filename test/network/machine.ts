@@ -7,7 +7,7 @@ import { realHost } from '../../src/host/host.ts';
 import { hostExecutors } from '../../src/host/step.ts';
 import { journalDirectory, lockDirectory, machinesDirectory, nspawnSettings } from '../../src/names.ts';
 import { decideNetwork } from '../../src/network/decide.ts';
-import { guestNetworkFiles } from '../../src/network/guest.ts';
+import { type GuestNetworkOs, guestNetworkFiles } from '../../src/network/guest.ts';
 import { type NetworkLines, networkLines } from '../../src/network/lines.ts';
 import { natRemoval } from '../../src/network/nat.ts';
 import { observeNetwork } from '../../src/network/observe.ts';
@@ -73,30 +73,50 @@ const dropInOf = (name: string) => `/etc/systemd/system/${unitOf(name)}.d/50-spa
 const settingsOf = (name: string) => join(nspawnSettings, `${name}.nspawn`);
 
 /** The tree: this lab's own, with what the machine changes beside it. */
-async function makeTree(name: string, lines: NetworkLines): Promise<void> {
+async function makeTree(
+  name: string,
+  lines: NetworkLines,
+  manager: GuestNetworkOs['manager'],
+): Promise<void> {
   const upper = join(machinesDirectory, '.test', name, 'upper');
   const work = join(machinesDirectory, '.test', name, 'work');
   for (const path of [upper, work, treeOf(name)]) await mkdir(path, { recursive: true });
   await put(join(upper, 'etc/machine-id'), '');
   await put(join(upper, 'etc/hostname'), `${name}\n`);
   await mkdir(join(upper, 'etc/systemd/system'), { recursive: true });
-  for (const unit of masked) await symlink('/dev/null', join(upper, 'etc/systemd/system', unit));
-  for (const file of guestNetworkFiles(lines, { manager: 'networkd', resolver: 'file' }))
+  const off = manager === 'ifupdown' ? [...masked, 'systemd-networkd.service'] : masked;
+  for (const unit of off) await symlink('/dev/null', join(upper, 'etc/systemd/system', unit));
+  for (const file of guestNetworkFiles(lines, { manager, resolver: 'file' }))
     if ('content' in file) await put(join(upper, file.path), file.content);
   await shell(
     ...(['mount', '-t', 'overlay', `machine-${name}`] as const),
     ...(['-o', `lowerdir=/,upperdir=${upper},workdir=${work}`, treeOf(name)] as const),
   );
+  // What this lab says of its own interfaces.
+  for (const path of [
+    'etc/systemd/network/10-host0.network',
+    'etc/systemd/network/00-spawnlet-bridge-*',
+    'etc/network/interfaces.d/spawnlet-bridge-*',
+  ])
+    await shell('sh', '-c', `rm -f ${treeOf(name)}/${path}`);
 }
 
 /** Makes and boots a machine with these interfaces, by the stock unit and what the network room says. */
-export async function useMachine(name: string, ...interfaces: Interface[]): Promise<TestMachine> {
+export const useMachine = (name: string, ...interfaces: Interface[]): Promise<TestMachine> =>
+  useMachineWith('networkd', name, ...interfaces);
+
+/** {@link useMachine} with a tree in which another program sets interfaces up. */
+export async function useMachineWith(
+  manager: GuestNetworkOs['manager'],
+  name: string,
+  ...interfaces: Interface[]
+): Promise<TestMachine> {
   const wanted: NetworkedMachine = { name, network: { kind: 'private', interfaces } };
   const facts = await observeNetwork(host, interfaces, [...kept.values()], signal);
   const machine = { name, network: decideNetwork(wanted, facts) };
   const lines = networkLines(machine, facts);
   await applier.apply({ title: `create ${name}`, ifInterrupted: 'undo', steps: lines.hostSteps }, signal);
-  await makeTree(name, lines);
+  await makeTree(name, lines, manager);
   await put(
     settingsOf(name),
     renderUnit(

@@ -1,10 +1,19 @@
-// runs in a lab: bookworm trixie +nftables +openvswitch-switch +iptables
+// runs in a lab: bookworm trixie +nftables +openvswitch-switch +iptables +ifupdown +netplan.io
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, test } from 'node:test';
 import { ended } from '../../src/host/child.ts';
-import { anInterface, close, eventually, shell, state, type TestMachine, useMachine } from './machine.ts';
+import {
+  anInterface,
+  close,
+  eventually,
+  shell,
+  state,
+  type TestMachine,
+  useMachine,
+  useMachineWith,
+} from './machine.ts';
 
 after(close);
 
@@ -82,6 +91,28 @@ test('two machines on a bridge reach each other by their static addresses, IPv4 
   await reach(b, 'fd00:9::2');
   assert.match(await a.inside('ip', 'neighbour', 'show', '10.9.0.3'), /02:00:00:00:00:07/);
 });
+
+for (const manager of ['ifupdown', 'netplan'] as const)
+  test(`a machine whose tree has ${manager} has its addresses, routes and hardware address by that`, async () => {
+    await using _bridge = await useBridge('br7');
+    const one = anInterface({
+      kind: 'bridge',
+      bridge: 'br7',
+      addresses: ['10.9.0.2/24', 'fd00:9::2/64'],
+      gateways: ['10.9.0.1', 'fd00:9::1'],
+      dns: ['10.9.0.1'],
+      mac: '02:00:00:00:00:07',
+    });
+    await using machine = await useMachineWith(manager, 'alpha', one);
+    await eventually(async () => {
+      const shown = await machine.inside('ip', 'address', 'show', 'host0');
+      for (const part of ['10.9.0.2/24', 'fd00:9::2/64', '02:00:00:00:00:07'])
+        assert.ok(shown.includes(part), shown);
+      assert.match(await machine.inside('ip', 'route'), /default via 10\.9\.0\.1/);
+      assert.match(await machine.inside('ip', '-6', 'route'), /default via fd00:9::1/);
+    });
+    assert.match(await machine.inside('cat', '/etc/resolv.conf'), /^nameserver 10\.9\.0\.1$/m);
+  });
 
 test('machines with long names that begin alike are on one bridge, each with two interfaces', async () => {
   await using _bridge = await useBridge('br7');
@@ -170,6 +201,49 @@ test('a zone is refused where systemd-networkd does not run', async () => {
   } finally {
     await shell('systemctl', 'start', 'systemd-networkd.socket', 'systemd-networkd.service');
   }
+});
+
+test('a zone is a bridge of systemd-networkd, which gives addresses by DHCP', async () => {
+  const zone = (name: string) =>
+    useMachine(name, anInterface({ kind: 'zone', zone: 'lab', addresses: 'dhcp' }));
+  await using a = await zone('alpha');
+  await using b = await zone('beta');
+  const address = await eventually(async () => {
+    const shown = await b.inside('ip', '-4', '-oneline', 'address', 'show', 'host0', 'scope', 'global');
+    const found = /inet ([\d.]+)/.exec(shown)?.[1];
+    assert.ok(found, shown);
+    return found;
+  });
+  await reach(a, address);
+});
+
+test('a machine that was killed has its links and ports again when it is started, and none in between', async () => {
+  await using _bridge = await useBridge('br7');
+  const port = { protocol: 'tcp', hostPort: 8080, port: 80 } as const;
+  await using a = await useMachine(
+    'alpha',
+    anInterface({ kind: 'nat', ports: [port] }),
+    anInterface({ kind: 'bridge', bridge: 'br7', name: 'lan0', addresses: ['10.9.0.2/24'] }),
+  );
+  const links = () => shell('sh', '-c', 'ip -brief link | cut -d@ -f1 | grep -E "^v[bsi]|^spawnlet0"');
+  const up = await links();
+  assert.deepEqual(
+    up
+      .split(/\s+/)
+      .filter(name => /^v/.test(name))
+      .sort(),
+    ['vb-alpha', 'vs1-alpha'],
+  );
+  await shell('systemctl', 'kill', '--signal=KILL', 'systemd-nspawn@alpha');
+  await eventually(async () => {
+    assert.match(await shell('systemctl', 'show', '-P', 'ActiveState', 'systemd-nspawn@alpha'), /failed/);
+    await assert.rejects(links());
+    await assert.rejects(shell('nft', 'list', 'table', 'inet', 'spawnlet'));
+  });
+  await shell('systemctl', 'start', 'systemd-nspawn@alpha');
+  assert.equal(await links(), up);
+  const map = await shell('nft', 'list', 'map', 'inet', 'spawnlet', 'published4');
+  assert.ok(map.includes(`tcp . 8080 : ${a.lines.addresses[0] ?? ''} . 80`), map);
 });
 
 test('a machine with NAT gets out, is reached at its ports from outside and from here, and leaves nothing', async () => {
