@@ -40,6 +40,7 @@ test('systemd-networkd gets a .network file that comes before others, and is swi
     'Gateway=10.0.0.1',
     'Gateway=fd00::1',
     'DNS=192.0.2.53',
+    'IPv6AcceptRA=no',
   ]);
   assert.match(
     files.get('/etc/systemd/system/multi-user.target.wants/systemd-networkd.service') ?? '',

@@ -38,6 +38,10 @@ function networkd(inner: InnerInterface): GuestNetworkFile {
     ...staticOf(one).map(address => ['Address', address] as const),
     ...one.gateways.map(gateway => ['Gateway', gateway] as const),
     ...one.dns.map(dns => ['DNS', dns] as const),
+    // Nobody advertises there, or what is said is said here: to wait for a router would hold up the boot for 13 seconds.
+    ...(one.addresses !== 'dhcp' && (one.kind === 'nat' || staticOf(one).some(address => !isV4(address)))
+      ? [['IPv6AcceptRA', 'no'] as const]
+      : []),
   ];
   return {
     path: `/etc/systemd/network/00-spawnlet-${inner.name}.network`,
