@@ -4,6 +4,8 @@ import { findEntry } from '../../src/cli/registry.ts';
 import { makeContext } from '../../src/context.ts';
 
 const [number = '', ...words] = process.argv.slice(2);
+/** What units that it starts run; they are not to be killed at borders. */
+process.argv[1] = process.env['SPAWNLET_MAIN'] ?? process.argv[1] ?? '';
 let border = 0;
 let last = '';
 

@@ -109,7 +109,8 @@ export class Extractor implements AsyncDisposable {
     this.#input.end();
     const code = await this.#end;
     const said = this.#said.trim();
-    if (/No space left on device|Disk quota exceeded/.test(said))
+    // A write that the last free blocks served in part is told by its count alone.
+    if (/No space left on device|Disk quota exceeded|Wrote only \d+ of \d+ bytes/.test(said))
       throw new SpawnletError('ERR_STORE_FULL', `the image store has no space left: ${firstLine(said)}`, {
         hint: 'spawnlet image prune, or give the file system of /var/lib/spawnlet more space',
       });

@@ -172,15 +172,22 @@ async function unwrap({ files }: Pick<Host, 'files'>, { newTree, building }: Pla
 
 /** systemd-nspawn starts nothing without /usr. */
 function requireSystem(root: string, { source }: Recipe): void {
-  const view = [{ directory: root, opaque: new Set<string>() }];
-  if (resolveInLayers(view, '/usr')?.kind === 'directory') return;
+  if (hasUsr(root)) return;
   throw new SpawnletError(
     'ERR_TREE_EMPTY',
     `${formatTreeSource(source)} holds no operating system: /usr is missing`,
-    {
-      hint: 'the root file system of a distribution is needed',
-    },
+    { hint: 'the root file system of a distribution is needed' },
   );
+}
+
+function hasUsr(root: string): boolean {
+  try {
+    return resolveInLayers([{ directory: root, opaque: new Set() }], '/usr')?.kind === 'directory';
+  } catch (error) {
+    // A link that goes in circles.
+    if (error instanceof SpawnletError && error.code === 'ERR_IMAGE_PATH') return false;
+    throw error;
+  }
 }
 
 const merge = `set -e
