@@ -1,4 +1,5 @@
 import { basename, dirname, resolve } from 'node:path';
+import { programMissing } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { MachineChange } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
@@ -69,6 +70,11 @@ export async function* exportMachine(
     throw new SpawnletError('ERR_NAME_TAKEN', `${path} is there already`, { hint: 'name another file' });
   const freeze = await unitToFreeze(deps, name, 'export', signal);
   await mounted(deps, made, signal);
+  for (const flag of compressionOf(path)) {
+    const program = flag.slice(2);
+    if (!(await files.look(`/usr/bin/${program}`)) && !(await files.look(`/bin/${program}`)))
+      throw programMissing(program);
+  }
   const places = placesOf(name);
   const from = made.tree.kind === 'link' ? made.tree.path : places.tree;
   const pack = { do: 'pack-tree', name, from, spec: places.spec, path } as const;

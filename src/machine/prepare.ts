@@ -11,7 +11,7 @@ import { formatMachine } from './document.ts';
 import { startsAfter } from './drop-in.ts';
 import type { GuestFile } from './guest/file.ts';
 import { guestFiles } from './guest/files.ts';
-import { hostnameFiles, newIdentity } from './guest/identity.ts';
+import { hostnameFiles, type Identity, newIdentity } from './guest/identity.ts';
 import { guestOs } from './guest/os.ts';
 import { GuestRoot } from './guest/root.ts';
 import { hostFacts } from './host-facts.ts';
@@ -135,6 +135,17 @@ function resolverOf(root: string): 'resolved' | 'file' {
   return entry?.kind === 'link' && /\/run\/systemd\/resolve\//.test(entry.target) ? 'resolved' : 'file';
 }
 
+/**
+ * A tree that is booted where it lies is somebody already. One that never was booted has no ID, and systemd would ask at a
+ * console that nobody sees who it is to be.
+ */
+function missingIdentity(root: string, { machineId }: Identity): GuestFile[] {
+  using tree = new GuestRoot(root);
+  const is = tree.read('/etc/machine-id')?.text.trim() ?? '';
+  if (/^[0-9a-f]{32}$/.test(is)) return [];
+  return [{ path: '/etc/machine-id', content: `${machineId}\n`, mode: 0o444 }];
+}
+
 /** What a machine is to become, with all that was looked up for it. Passwords are not kept. */
 export async function desiredOf(
   host: Host,
@@ -170,6 +181,7 @@ export async function desiredOf(
   const networkFiles = (): GuestFile[] => [
     ...guestNetworkFiles(lines, { manager: os.network, resolver: resolverOf(origin.root) }),
   ];
+  const identity = newIdentity(host.clock.now());
   const isSame = made && JSON.stringify(made.spec.network) === JSON.stringify(network);
   return {
     spec,
@@ -181,7 +193,12 @@ export async function desiredOf(
           ...(change.renamed === undefined ? [] : hostnameFiles(spec.firstBoot.hostname ?? spec.name, os)),
           ...(isSame ? [] : networkFiles()),
         ]
-      : guestFiles(spec, os, networkFiles(), newIdentity(host.clock.now())),
+      : [
+          ...guestFiles(spec, os, networkFiles(), identity),
+          ...(spec.from.kind === 'directory' && os.init === 'systemd'
+            ? missingIdentity(origin.root, identity)
+            : []),
+        ],
     before: orders
       .filter(other => other.enabled && (other.autostart.order ?? order) > order)
       .map(other => other.name)

@@ -1,0 +1,97 @@
+/** Machines of the command itself, cloned from a base that is a copy of the lab's own tree. */
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import type { MachineStatus } from '../../src/machine/api.ts';
+import { basesDirectory } from '../../src/names.ts';
+import { done, system } from '../app/tools.ts';
+
+export const base = 'lab';
+
+const recipe = {
+  source: { kind: 'debian', suite: 'lab' },
+  packages: [],
+  components: [],
+  insecure: false,
+  copy: [],
+  run: [],
+  network: 'none',
+};
+
+/** A copy, since what a lab waits for at its boot is not there for a machine without a network. */
+const copy = `mkdir -p /run/lab-root "$1"
+mount --bind / /run/lab-root
+cp -a /run/lab-root/. "$1"
+umount /run/lab-root; rmdir /run/lab-root
+cd "$1"
+rm -rf usr/share/doc usr/share/locale usr/share/man var/cache/apt var/lib/apt
+rm -rf etc/systemd/system/spawnlet-lab-ready.service etc/systemd/system/*.wants/spawnlet-lab-ready.service
+rm -rf etc/systemd/network etc/systemd/system/network-online.target.wants
+rm -rf etc/machine-id etc/hosts var/log/journal`;
+
+/** Makes the base that machines of a test file are cloned from; removes whatever machines there are at the end. */
+export async function useBase(): Promise<AsyncDisposable> {
+  const directory = `${basesDirectory}/${base}`;
+  await mkdir(directory, { recursive: true });
+  await system('sh', '-euc', copy, 'sh', `${directory}/tree`);
+  await writeFile(
+    `${directory}/recipe.json`,
+    JSON.stringify({ version: 1, recipe, created: Date.now(), size: 0 }),
+  );
+  return {
+    async [Symbol.asyncDispose]() {
+      const names = (await machine('ls', '--quiet')).split('\n').filter(Boolean);
+      if (names.length > 0) await machine('rm', '--force', ...names);
+      await rm(directory, { recursive: true });
+    },
+  };
+}
+
+/** Runs a command of machines that must succeed. */
+export const machine = (...words: readonly string[]): Promise<string> => done(['machine', ...words]);
+
+/** A machine of the base, without a network unless the flags say so. */
+export const create = (name: string, ...flags: readonly string[]): Promise<string> =>
+  machine(
+    'create',
+    name,
+    '--from',
+    base,
+    ...(flags.some(flag => flag.startsWith('--network')) ? [] : ['--network', 'none']),
+    ...flags,
+  );
+
+/** What `status -o json` gives: times are texts. */
+export type Status = Omit<MachineStatus, 'since' | 'spec'> & { readonly since: string | null };
+
+export async function status(name: string): Promise<Status> {
+  const [row] = JSON.parse(await machine('status', '-o', 'json', name)) as { status: Status }[];
+  if (!row) throw new Error(`no status of ${name}`);
+  return row.status;
+}
+
+/** A command in a machine that runs, started by the machine's own systemd and by nothing of spawnlet's. */
+export const inside = (name: string, ...argv: readonly string[]): Promise<string> =>
+  system('systemd-run', '--quiet', '--wait', '--pipe', `--machine=${name}`, ...argv);
+
+/** Everything that machines may leave: files, units that are loaded, mounts. */
+export async function world(): Promise<string> {
+  const parts = await Promise.all([
+    system(
+      'sh',
+      '-c',
+      'find /etc/systemd /run/systemd/system /run/spawnlet /var/lib/spawnlet /var/lib/machines -path "*/base/*" -prune -o -print | grep -v "/lock/\\|/compile-cache\\|/timers\\|/machines.target.wants$" | sort',
+    ),
+    system(
+      'systemctl',
+      'list-units',
+      '--all',
+      '--plain',
+      '--no-legend',
+      '--state=failed,running,exited,mounted',
+      'systemd-nspawn@*',
+      'var-lib-machines-*',
+      'spawnlet-*',
+    ),
+    system('findmnt', '--noheadings', '--list', '--output=TARGET'),
+  ]);
+  return parts.join('\n---\n');
+}
