@@ -20,7 +20,7 @@ export interface ProcessSpec {
  * Puts itself into every cgroup that is named before `--`, then becomes the command behind it. crun has its cgroup
  * manager off, so that limits and devices stay systemd's; the process of an exec has to be moved by its caller.
  */
-const enterCgroups = 'while [ "$1" != -- ]; do echo $$ > "$1"; shift; done; shift; exec "$@"';
+export const enterCgroups = 'while [ "$1" != -- ]; do echo $$ > "$1"; shift; done; shift; exec "$@"';
 
 const cgroupRoot = '/sys/fs/cgroup';
 

@@ -1,5 +1,6 @@
 import { basename, join } from 'node:path';
-import { type ChildResult, ended } from '../host/child.ts';
+import type { ChildResult } from '../host/child.ts';
+import { copyPiped, fileWords, treeWords } from '../host/copying.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import { enterArgv } from './enter.ts';
@@ -49,29 +50,12 @@ export async function copy(host: Host, from: Place, to: Place, signal: AbortSign
   const contents = source === 'directory' && /(?:^|\/)\.$/.test(from.path);
   const path = target === 'directory' && !contents ? join(to.path, basename(from.path)) : to.path;
 
-  const [produce, consume] =
-    source === 'directory'
-      ? [
-          ['tar', '--create', '--file=-', '--directory', from.path, '.'],
-          ['sh', '-c', 'mkdir -p "$1" && exec tar -x -p --no-same-owner -f - -C "$1"', 'sh', path],
-        ]
-      : [
-          ['cat', '--', from.path],
-          ['sh', '-c', 'umask 077; cat >"$1" && chmod "$2" "$1"', 'sh', path, await modeOf(from)],
-        ];
-  // The bytes go from one child to the other and not through here; both start before either can end.
-  const [producing, consuming] = await Promise.all([argvAt(from, produce), argvAt(to, consume)]);
-  const producer = host.children.spawn(producing, { stdio: ['ignore', 'pipe', 'pipe'], signal });
-  const consumer = host.children.spawn(consuming, { stdio: [producer.stdout, 'ignore', 'pipe'], signal });
-  producer.stdout?.destroy();
-  const said: string[] = [];
-  for (const child of [producer, consumer]) child.stderr?.on('data', chunk => said.push(String(chunk)));
-  const codes = await Promise.all([ended(producer), ended(consumer)]);
-  if (codes.some(code => code !== 0))
-    throw new SpawnletError(
-      'ERR_LAB_COPY',
-      `copying ${shown(from)} to ${shown(to)} failed: ${said.join('').trim()}`,
-    );
+  const words =
+    source === 'directory' ? treeWords(from.path, path) : fileWords(from.path, path, await modeOf(from));
+  const [produce, consume] = await Promise.all([argvAt(from, words.produce), argvAt(to, words.consume)]);
+  const failure = await copyPiped(host.children, { produce, consume }, signal);
+  if (failure !== undefined)
+    throw new SpawnletError('ERR_LAB_COPY', `copying ${shown(from)} to ${shown(to)} failed: ${failure}`);
 
   async function modeOf(place: Place): Promise<string> {
     return (await run(place, ['stat', '--dereference', '--format=%a', '--', place.path])).stdout

@@ -2,20 +2,16 @@ import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { quoted } from '../engine/shell.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
+import { initBelow } from '../host/pid-namespace.ts';
 import { enteredGroups } from './boot.ts';
 import { parseHierarchies } from './cgroup.ts';
 import { keeperOf } from './step.ts';
 
-/** The host's number of the process that is 1 in the lab: the first descendant of the keeper in a PID namespace below. */
+/** The host's number of the process that is 1 in the lab. */
 export async function leaderOf(host: Host, name: string): Promise<number> {
   const keeper = await keeperOf(host, name);
-  const queue = keeper ? [keeper.pid] : [];
-  for (const pid of queue) {
-    const status = await host.files.read(`/proc/${pid}/status`);
-    if (status && /^NSpid:.*\s\d+\s+1$/m.test(status)) return pid;
-    const children = (await host.files.read(`/proc/${pid}/task/${pid}/children`)) ?? '';
-    queue.push(...children.split(' ').filter(Boolean).map(Number));
-  }
+  const leader = keeper && (await initBelow(host.files, keeper.pid));
+  if (leader !== undefined) return leader;
   throw new SpawnletError('ERR_LAB_NOT_RUNNING', `lab ${name} is not running`, {
     hint: `spawnlet lab up ${name}`,
   });

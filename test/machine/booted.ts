@@ -22,6 +22,8 @@ import { linesOf, plainSpec } from '../harness/machine-spec.ts';
 
 export interface Booted extends AsyncDisposable {
   readonly name: string;
+  readonly spec: MachineSpec;
+  readonly tree: string;
   readonly unit: string;
   /** PID of its init. */
   readonly leader: string;
@@ -49,8 +51,15 @@ async function put(path: string, text: string): Promise<void> {
 
 let count = 0;
 
-/** Boots a machine, on an overlay unless its tree is to be plain; without a network unless the spec has one. */
-export async function boot(parts: Partial<MachineSpec>, more: Partial<MachineFacts> = {}): Promise<Booted> {
+/**
+ * Boots a machine, on an overlay unless its tree is to be plain; without a network unless the spec has one. `fill` is
+ * given the tree before the machine starts.
+ */
+export async function boot(
+  parts: Partial<MachineSpec>,
+  more: Partial<MachineFacts> = {},
+  fill: (spec: MachineSpec, tree: string) => Promise<void> = async () => undefined,
+): Promise<Booted> {
   await useBase();
   const name = `files-${process.pid}-${++count}`;
   const spec: MachineSpec = { ...plainSpec, name, ...parts };
@@ -100,12 +109,16 @@ export async function boot(parts: Partial<MachineSpec>, more: Partial<MachineFac
     ...(isOverlay ? [`${persistentUnits}/${mountUnitName(name)}`] : []),
   ]);
   try {
+    if (isOverlay) await system('systemctl', 'start', mountUnitName(name));
+    await fill(spec, tree);
     await system('systemctl', 'start', unit);
     const main = (await system('systemctl', 'show', '-P', 'MainPID', unit)).trim();
     const children = await readFile(`/proc/${main}/task/${main}/children`, 'latin1');
     const group = (await system('systemctl', 'show', '-P', 'ControlGroup', unit)).trim();
     return {
       name,
+      spec,
+      tree,
       unit,
       leader: children.split(' ')[0] ?? '',
       verdict: verify.stdout.toString() + verify.stderr,

@@ -190,6 +190,15 @@ export class GuestRoot implements Disposable {
     return await use(spot.found);
   }
 
+  /** The same with a handle of a regular file or a directory. */
+  async withHandle<T>(path: string, use: (handle: number) => Promise<T>): Promise<T> {
+    using spot = this.#find(path, 'follow');
+    const stat = spot?.found === undefined ? undefined : fstatSync(spot.found);
+    if (spot?.found === undefined || !(stat?.isFile() || stat?.isDirectory()))
+      throw blocked(path, 'there is no file or directory');
+    return await use(spot.found);
+  }
+
   #replace(temporary: Buffer, { directory, name }: Spot, path: string): void {
     try {
       renameSync(temporary, at(directory, name));

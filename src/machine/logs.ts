@@ -1,0 +1,37 @@
+import { ended } from '../host/child.ts';
+import type { Host } from '../host/host.ts';
+import type { LogOptions } from './api.ts';
+import { machineUnit } from './drop-in.ts';
+
+/**
+ * The command line of journalctl(1): the machine's own journal, where it runs or where it lies in the tree, or what its
+ * unit has said on the host.
+ */
+export function logWords(name: string, tree: string, isRunning: boolean, options: LogOptions): string[] {
+  const { follow, lines, since, until, unit, of } = options;
+  const own = isRunning ? [`--machine=${name}`] : [`--root=${tree}`];
+  return [
+    'journalctl',
+    '--no-hostname',
+    ...(of === 'journal' ? own : [`--unit=${machineUnit(name)}`]),
+    ...(of === 'journal' && unit !== undefined ? [`--unit=${unit}`] : []),
+    ...(follow ? ['--follow'] : []),
+    ...(lines === undefined ? [] : [`--lines=${lines}`]),
+    ...(since === undefined ? [] : [`--since=${since}`]),
+    ...(until === undefined ? [] : [`--until=${until}`]),
+  ];
+}
+
+/** Shows them with the caller's streams, and gives journalctl's exit code; an abort ends it. */
+export async function showLogs(host: Host, words: readonly string[], signal: AbortSignal): Promise<number> {
+  const child = host.children.spawn(words, { stdio: ['ignore', 'inherit', 'inherit'] });
+  const abort = () => child.kill('SIGTERM');
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    const code = await ended(child);
+    signal.throwIfAborted();
+    return code;
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
