@@ -308,6 +308,12 @@ test('what is written is read as the same value', async () => {
   );
 });
 
+test('a default whose fields came in another order is left out, too', async () => {
+  const { firstBoot, ...rest } = plainMachine('web', { kind: 'base', name: 'deb' });
+  const turned = Object.fromEntries(Object.entries(firstBoot).toReversed()) as unknown as typeof firstBoot;
+  assert.equal(await formatMachine({ ...rest, firstBoot: turned }), plain);
+});
+
 test('no text is anything but machines or a refusal', async () => {
   const fragment = fc.constantFrom(
     'spec:',

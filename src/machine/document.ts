@@ -5,8 +5,9 @@ import { SpawnletError } from '../host/error.ts';
 import type { Json } from '../host/step.ts';
 import { type MachineBody, machineBody } from './fields.ts';
 import { whyNoName } from './names.ts';
-import { choice, Expected, type Fault, Faults, type Node, needed, record, text } from './shape.ts';
+import { choice, Expected, type Fault, Faults, type Node, text } from './shape.ts';
 import type { MachineSpec } from './spec.ts';
+import { needed, record } from './structure.ts';
 
 export const apiVersion = 'spawnlet.io/v1alpha1';
 

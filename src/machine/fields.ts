@@ -3,24 +3,7 @@
 import { SpawnletError } from '../host/error.ts';
 import { recipeOf } from '../image/tree/recipe.ts';
 import { formatTreeSource, parseTreeSource } from '../image/tree/source.ts';
-import {
-  boolean,
-  choice,
-  defaulted,
-  dictionary,
-  Expected,
-  list,
-  mapped,
-  needed,
-  number,
-  optional,
-  record,
-  type Shape,
-  tagged,
-  text,
-  textOrNumber,
-  wordOr,
-} from './shape.ts';
+import { boolean, choice, Expected, number, type Shape, text, textOrNumber } from './shape.ts';
 import {
   type Addressing,
   type Credential,
@@ -37,6 +20,17 @@ import {
   type TreeSource,
   type User,
 } from './spec.ts';
+import {
+  defaulted,
+  dictionary,
+  list,
+  mapped,
+  needed,
+  optional,
+  record,
+  tagged,
+  wordOr,
+} from './structure.ts';
 import * as values from './values.ts';
 
 const same = (value: string) => value;

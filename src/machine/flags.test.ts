@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { SpawnletError } from '../host/error.ts';
 import { formatMachine, parseMachine } from './document.ts';
-import { type MachineFlags, machineOf, parseInterface, withSetting } from './flags.ts';
+import { type MachineFlags, machineOf, withSetting } from './flags.ts';
+import { parseInterface } from './network-flags.ts';
 import type { MachineSpec } from './spec.ts';
 
 const caller = { directory: '/here', environment: { HOME: '/root' } };
