@@ -1,6 +1,7 @@
 import { SpawnletError } from '../host/error.ts';
 import { lockBase } from '../image/tree/bases.ts';
 import { clonedNetwork } from '../network/decide.ts';
+import { lockNetwork } from '../network/nat.ts';
 import type { MachineChange, Password } from './api.ts';
 import { type MachineDependencies, note, type Parts, plan } from './change.ts';
 import { start } from './job.ts';
@@ -140,6 +141,7 @@ async function* make(
   { origin, freeze }: Found,
   signal: AbortSignal,
 ): Parts {
+  await using _network = await lockNetwork(deps.host.locks, signal);
   const desired = await desiredOf(deps.host, spec, origin, [], signal);
   yield plan(
     planMachine(desired, {
@@ -199,6 +201,7 @@ export async function* apply(deps: MachineDependencies, spec: MachineSpec, signa
   const { unit } = placesOf(spec.name);
   const state = await unitState(await deps.systemd(), unit, signal);
   const { keptLines } = await import('./kept.ts');
+  await using _network = await lockNetwork(deps.host.locks, signal);
   const desired = await desiredOf(deps.host, spec, made, await keptLines(deps.host.files, spec.name), signal);
   yield plan(
     planMachine(desired, {

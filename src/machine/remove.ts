@@ -1,4 +1,4 @@
-import { natRemoval } from '../network/nat.ts';
+import { lockNetwork, natRemoval } from '../network/nat.ts';
 import type { MachineChange } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
 import { refuseRunning } from './job.ts';
@@ -12,10 +12,9 @@ export async function* remove(
   { name, force }: Extract<MachineChange, { do: 'remove' }>,
   signal: AbortSignal,
 ): Parts {
-  const { spec, tree, enabled } = await getMade(deps.host.files, name);
+  const { tree, enabled } = await getMade(deps.host.files, name);
   if (!force) await refuseRunning(deps, name, 'removed', signal);
-  const others = spec.network.kind === 'private' ? await othersOf(deps.host.files, name) : [];
-  yield plan(
-    planRemove(name, { overlay: tree.kind === 'overlay', enabled, network: natRemoval(spec, others) }),
-  );
+  await using _network = await lockNetwork(deps.host.locks, signal);
+  const others = await othersOf(deps.host.files, name);
+  yield plan(planRemove(name, { overlay: tree.kind === 'overlay', enabled, network: natRemoval(others) }));
 }

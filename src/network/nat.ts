@@ -1,4 +1,5 @@
 import { isIPv4 } from 'node:net';
+import type { Lock, Locks } from '../host/lock.ts';
 import type { HostStep } from '../host/step.ts';
 import { formatVersion, natDirectory, persistentUnits } from '../names.ts';
 import { execLine } from '../systemd/escape.ts';
@@ -11,6 +12,7 @@ import { hostAddress, type Subnets } from './subnet.ts';
 export const natUnitPath = `${persistentUnits}/${natUnit}`;
 const rulesPath = `${natDirectory}/nat.nft`;
 const scriptPath = `${natDirectory}/forwarding`;
+const unpublishPath = `${natDirectory}/unpublish`;
 
 const ip = '/usr/sbin/ip';
 const nft = '/usr/sbin/nft';
@@ -121,6 +123,23 @@ down)
 esac
 `;
 
+/**
+ * A port that was taken out of a machine's unit while it ran is no more named there when it stops: what has the machine's
+ * address goes, whatever its key.
+ */
+const unpublish = `#!/bin/sh
+# Takes back published ports by the addresses that they lead to; run by units of machines.
+for map in published4 bound4 published6 bound6; do
+  nft list map ${table.join(' ')} $map | tr ',{}' '\\n\\n\\n' | while read -r element; do
+    for address; do
+      case $element in
+      *" : $address . "*) nft delete element ${table.join(' ')} $map "{ \${element%% : *} }" ;;
+      esac
+    done
+  done
+done
+`;
+
 /** The unit that makes the bridge while a machine needs it. */
 function unitText(subnets: Subnets): string {
   const { v4, v6 } = hostAddress(subnets, 1);
@@ -176,6 +195,7 @@ export function natSteps(subnets: Subnets): HostStep[] {
     { do: 'make-directory', path: natDirectory, mode: 0o700 },
     { do: 'write-file', path: rulesPath, content: rules(subnets), mode: 0o644 },
     { do: 'write-file', path: scriptPath, content: script, mode: 0o755 },
+    { do: 'write-file', path: unpublishPath, content: unpublish, mode: 0o755 },
     { do: 'write-file', path: natUnitPath, content: unitText(subnets), mode: 0o644 },
   ];
 }
@@ -184,44 +204,41 @@ const usesNat = ({ network }: NetworkedMachine) =>
   network.kind === 'private' && network.interfaces.some(({ kind }) => kind === 'nat');
 
 /**
- * What takes the bridge away with the last machine on it. The steps of a plan that removes `machine`, after its unit is
- * down; none if it has no such interface, or another machine has.
+ * What takes the bridge away when no machine is to be on it any more: steps of a plan that removes a machine, after its
+ * unit is down. They have nothing to do where there is no bridge.
+ *
+ * @param others every machine that stays
  */
-export function natRemoval(
-  machine: NetworkedMachine,
-  others: readonly NetworkedMachine[],
-): (HostStep | SystemdStep)[] {
-  if (!usesNat(machine) || others.some(usesNat)) return [];
+export function natRemoval(others: readonly NetworkedMachine[]): (HostStep | SystemdStep)[] {
+  if (others.some(usesNat)) return [];
   return [
     { do: 'stop-unit', name: natUnit },
     ...[natUnitPath, natDirectory].map((path): HostStep => ({ do: 'remove', path })),
   ];
 }
 
+/**
+ * Held from the decision on a machine's network until the machine is kept, and while one is removed: two that are made at
+ * once would be given one address, and the bridge be taken from a machine that is being made.
+ */
+export const lockNetwork = (locks: Locks, signal: AbortSignal): Promise<Lock> =>
+  locks.wait('network', signal);
+
 const bare = (address: string) => address.replace(/\/.*$/, '');
 
 /** Lines that publish the ports of an interface while the machine runs. */
 export function portLines(one: Extract<Interface, { kind: 'nat' }>): Assignment[] {
   const addresses = one.addresses === 'dhcp' ? [] : one.addresses.map(bare);
-  return one.ports.flatMap(({ protocol, address, hostPort, port }) =>
+  const takeBack = execLine(['/bin/sh', unpublishPath, ...addresses], '-');
+  const ports = one.ports.flatMap(({ protocol, address, hostPort, port }) =>
     addresses
       .filter(inner => address === undefined || isIPv4(address) === isIPv4(inner))
-      .flatMap((inner): Assignment[] => {
-        const family = isIPv4(inner) ? 4 : 6;
-        const map = `${address === undefined ? 'published' : 'bound'}${family}`;
+      .map((inner): Assignment => {
+        const map = `${address === undefined ? 'published' : 'bound'}${isIPv4(inner) ? 4 : 6}`;
         const key = `${address === undefined ? '' : `${address} . `}${protocol} . ${hostPort}`;
-        const words = (verb: string, element: string) => [
-          nft,
-          verb,
-          'element',
-          ...table,
-          map,
-          `{ ${element} }`,
-        ];
-        return [
-          ['ExecStartPre', execLine(words('add', `${key} : ${inner} . ${port}`))],
-          ['ExecStopPost', execLine(words('delete', key), '-')],
-        ];
+        const element = `{ ${key} : ${inner} . ${port} }`;
+        return ['ExecStartPre', execLine([nft, 'add', 'element', ...table, map, element])];
       }),
   );
+  return [['ExecStartPre', takeBack], ...ports, ['ExecStopPost', takeBack]];
 }

@@ -230,7 +230,7 @@ test('a machine that was killed has its links and ports again when it is started
   assert.deepEqual(
     up
       .split(/\s+/)
-      .filter(name => /^v/.test(name))
+      .filter(name => name.startsWith('v'))
       .sort(),
     ['vb-alpha', 'vs1-alpha'],
   );
@@ -240,10 +240,32 @@ test('a machine that was killed has its links and ports again when it is started
     await assert.rejects(links());
     await assert.rejects(shell('nft', 'list', 'table', 'inet', 'spawnlet'));
   });
-  await shell('systemctl', 'start', 'systemd-nspawn@alpha');
+  await shell('systemctl', 'start', 'systemd-nspawn@alpha').catch(async cause => {
+    throw new Error(await shell('journalctl', '--no-pager', '-n20', '-u', 'systemd-nspawn@alpha'), { cause });
+  });
   assert.equal(await links(), up);
   const map = await shell('nft', 'list', 'map', 'inet', 'spawnlet', 'published4');
   assert.ok(map.includes(`tcp . 8080 : ${a.lines.addresses[0] ?? ''} . 80`), map);
+});
+
+test('a port that a unit no longer names when it stops goes all the same, and no neighbour’s with it', async () => {
+  const port = (hostPort: number, address?: string) => ({
+    protocol: 'tcp' as const,
+    hostPort,
+    port: 80,
+    ...(address !== undefined && { address }),
+  });
+  const ports = [port(8080), port(8081, '127.0.0.1'), port(8082)];
+  await using a = await useMachine('alpha', anInterface({ kind: 'nat', ports }));
+  await using _b = await useMachine('beta', anInterface({ kind: 'nat', ports: [port(8083)] }));
+  const [v4 = '', v6 = ''] = a.lines.addresses;
+  const keys = async () =>
+    (await shell('nft', 'list', 'table', 'inet', 'spawnlet')).match(/\b808\d\b/g) ?? [];
+  assert.deepEqual((await keys()).sort(), ['8080', '8080', '8081', '8082', '8082', '8083', '8083']);
+  await shell('nft', 'add', 'element', 'inet', 'spawnlet', 'bound6', `{ fd00::1 . tcp . 8084 : ${v6} . 80 }`);
+  await shell('nft', 'add', 'element', 'inet', 'spawnlet', 'published4', `{ udp . 8085 : ${v4} . 80 }`);
+  await shell('systemctl', 'stop', 'systemd-nspawn@alpha');
+  assert.deepEqual(await keys(), ['8083', '8083']);
 });
 
 test('a machine with NAT gets out, is reached at its ports from outside and from here, and leaves nothing', async () => {
