@@ -35,7 +35,7 @@ const rootOf = ({ leader }: Running) => new GuestRoot(`/proc/${leader}/root`);
 /**
  * Runs a command in a machine with the caller's streams and gives its exit code. The machine's own systemd starts it, so it
  * has the machine's cgroup, capabilities and system call filter, and nothing of the host enters: see
- * docs/decisions/0011-exec-in-machines.md. On abort the command is ended, and the signal's reason thrown.
+ * docs/decisions/0012-exec-in-machines.md. On abort the command is ended, and the signal's reason thrown.
  *
  * @throws ERR_GUEST_OS if the machine has no D-Bus, ERR_USER if it has no such user.
  */

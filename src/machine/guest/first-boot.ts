@@ -15,21 +15,20 @@ export const firstBootUnit = 'spawnlet-first-boot.service';
  * the last. What came of it is kept beside the unit's own state, which is gone with the boot.
  */
 const runner = `# Runs the scripts of the first boot, each once.
-cd ${directory} || exit 1
-mkdir -p begun
-for script in scripts/*; do
+mkdir -p ${directory}/begun
+for script in ${directory}/scripts/*; do
   [ -f "$script" ] || continue
   name=\${script##*/}
-  echo "running $name" >result
-  mv "$script" "begun/$name" || exit 1
-  "./begun/$name" || {
+  echo "running $name" >${directory}/result
+  mv "$script" "${directory}/begun/$name" || exit 1
+  "${directory}/begun/$name" || {
     code=$?
-    echo "failed $name $code" >result
+    echo "failed $name $code" >${directory}/result
     echo "$name ended with $code" >&2
     exit "$code"
   }
 done
-echo done >result
+echo done >${directory}/result
 rm -f /etc/systemd/system/multi-user.target.wants/${firstBootUnit} /etc/systemd/system/${firstBootUnit}
 `;
 
