@@ -123,7 +123,9 @@ async function networkOf(
   const { observeNetwork } = await import('../network/observe.ts');
   const interfaces = asked.kind === 'private' ? asked.interfaces : [];
   const others = (await othersOf(host.files, spec.name)).filter(({ name }) => name !== renamed);
-  const facts = await observeNetwork(host, interfaces, others, signal);
+  // An interface of the host that the machine itself has is not to be seen on the host.
+  const machines = before ? [...others, { name: spec.name, network: before }] : others;
+  const facts = await observeNetwork(host, interfaces, machines, signal);
   const network = decideNetwork({ name: spec.name, network: asked }, facts);
   return { network, lines: networkLines({ name: spec.name, network }, facts) };
 }

@@ -129,13 +129,12 @@ esac
  */
 const unpublish = `#!/bin/sh
 # Takes back published ports by the addresses that they lead to; run by units of machines.
-for map in published4 bound4 published6 bound6; do
-  nft list map ${table.join(' ')} $map | tr ',{}' '\\n\\n\\n' | while read -r element; do
-    for address; do
-      case $element in
-      *" : $address . "*) nft delete element ${table.join(' ')} $map "{ \${element%% : *} }" ;;
-      esac
-    done
+nft list table ${table.join(' ')} | tr ',{}' '\\n\\n\\n' | while read -r line; do
+  case $line in map\\ *) map=\${line#map } ;; esac
+  for address; do
+    case $line in
+    *" : $address . "*) nft delete element ${table.join(' ')} "$map" "{ \${line%% : *} }" ;;
+    esac
   done
 done
 `;
