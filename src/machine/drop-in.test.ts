@@ -48,6 +48,8 @@ IOWeight=50
 TasksMax=4096
 # The stock unit has DevicePolicy=closed.
 DeviceAllow=/dev/fuse rw
+# Left by a systemd-nspawn 257 that was killed, it would keep the next one from starting.
+ExecStopPost=-/bin/umount --quiet /run/systemd/nspawn/unix-export/%i
 [X-Spawnlet]
 FormatVersion=1
 Profiles=default

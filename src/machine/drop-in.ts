@@ -80,6 +80,9 @@ function mountsFor(spec: MachineSpec, facts: MachineFacts): Assignment[] {
   return [...new Set(paths)].map(path => ['RequiresMountsFor', pathWord(path)]);
 }
 
+/** %i: the machine's name. */
+export const forgetExport = '-/bin/umount --quiet /run/systemd/nspawn/unix-export/%i';
+
 /** The system is starting until all that was queued at boot is up; so a start by hand does not wait. */
 const waiting = (seconds: number) =>
   `case "$(systemctl is-system-running)" in initializing|starting) exec sleep ${seconds};; esac`;
@@ -173,6 +176,10 @@ export function serviceDropIn(spec: MachineSpec, network: NetworkLines, facts: M
           },
           ...mergedGroups(fromProfiles),
           { why: 'What a .nspawn file cannot ask of a network.', lines: network.service },
+          {
+            why: 'Left by a systemd-nspawn 257 that was killed, it would keep the next one from starting.',
+            lines: [['ExecStopPost', forgetExport]],
+          },
         ]),
         ...sectionOf('X-Spawnlet', [{ lines: recordOf(spec) }]),
       ],

@@ -1,4 +1,4 @@
-import { delayOf, isNode } from '../drop-in.ts';
+import { delayOf, forgetExport, isNode } from '../drop-in.ts';
 import { colonWords, quotedWords } from '../nspawn-words.ts';
 import { keyOf, optionOf } from '../options.ts';
 import type { Credential, DeviceNode, MachineSpec, Mount, PrivateUsers, ProfileName } from '../spec.ts';
@@ -310,6 +310,8 @@ const unitReaders: Readonly<Record<string, Read>> = {
     return as('autostart.delay');
   },
   'Service.ExecStart': service,
+  'Service.ExecStopPost': value =>
+    value === forgetExport ? as('spawnlet adds it to each') : left('not a setting of machines'),
   'Service.TimeoutStartSec': (value, _draft, { recorded }) =>
     recorded && value === '15min' ? as('start') : left('not a setting of machines'),
   'Unit.Description': () => as('the stock unit has one'),
