@@ -33,7 +33,10 @@ function compressionOf(file: string): readonly string[] {
   });
 }
 
-/** Words of tar(1): a tree with all that it has, the spec first. Other file systems that are mounted in it are left out. */
+/**
+ * Words of tar(1): a tree with all that it has, the spec first. Holes are zeros, which compress well: what reads an archive
+ * that may be hostile takes no sparse files. Other file systems that are mounted in it are left out.
+ */
 export function packWords(from: string, spec: string, path: string, archive: string): string[] {
   return [
     'tar',
@@ -45,7 +48,6 @@ export function packWords(from: string, spec: string, path: string, archive: str
     '--xattrs',
     '--xattrs-include=*',
     '--acls',
-    '--sparse',
     '--one-file-system',
     // Of members and hard links, not of symbolic ones.
     `--transform=flags=rh;s,^\\.\\(/\\|$\\),${treeMember}\\1,`,

@@ -79,7 +79,9 @@ export function systemdExecutors(
 
   /** Ends a unit whose start is taken back: at once, since it has done nothing yet that is to be ended in order. */
   async function takeBack(step: Named, signal: AbortSignal): Promise<void> {
-    if (!(await settled(step, down))) await kill(step, signal);
+    // The one process that a mount may have is what unmounts it.
+    const end = step.name.endsWith('.mount') ? stop : kill;
+    if (!(await settled(step, down))) await end(step, signal);
     await (await connect()).resetFailedUnit(step.name, signal);
   }
 
