@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { type Children, check } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
@@ -15,7 +16,7 @@ const locked = '!';
  * The hash of a password, by the host's own tools and through their standard input: yescrypt where the machine makes such
  * itself and the host has mkpasswd, else SHA-512, which all of them read.
  *
- * @throws ERR_PROGRAM_MISSING without openssl.
+ * @throws ERR_PROGRAM_MISSING with neither openssl nor perl.
  */
 export async function hashOf(
   password: Password,
@@ -26,17 +27,30 @@ export async function hashOf(
   if (password.kind === 'locked') return locked;
   if (password.kind === 'hash') return crypted(password.hash);
   const input = `${oneLine(password.text)}\n`;
-  if (method === 'yescrypt') {
+  const makers = method === 'yescrypt' ? [yescrypt, ...sha512] : sha512;
+  for (const [index, maker] of makers.entries()) {
     try {
-      const argv = ['mkpasswd', '--method=yescrypt', '--stdin'];
-      return crypted((await check(children, argv, { input, signal })).toString().trim());
+      return crypted((await check(children, maker(), { input, signal })).toString().trim());
     } catch (error) {
-      if (!(error instanceof SpawnletError && error.code === 'ERR_PROGRAM_MISSING')) throw error;
+      const isMissing = error instanceof SpawnletError && error.code === 'ERR_PROGRAM_MISSING';
+      if (!isMissing || index === makers.length - 1) throw error;
     }
   }
-  const hash = await check(children, ['openssl', 'passwd', '-6', '-stdin'], { input, signal });
-  return crypted(hash.toString().trim());
+  throw new Error('there is no maker of hashes');
 }
+
+const yescrypt = () => ['mkpasswd', '--method=yescrypt', '--stdin'];
+
+/** openssl's, and for hosts without it the C library's, by way of perl, which every Debian has. */
+const sha512 = [
+  () => ['openssl', 'passwd', '-6', '-stdin'],
+  () => [
+    'perl',
+    '-e',
+    'chomp($_ = <STDIN>); print crypt($_, $ARGV[0])',
+    `$6$${randomBytes(8).toString('hex')}$`,
+  ],
+];
 
 /** A hash as crypt(5) describes them; the plain text of a password is none. */
 function crypted(hash: string): string {

@@ -11,25 +11,35 @@ const directory = '/var/lib/spawnlet-first-boot';
 export const firstBootUnit = 'spawnlet-first-boot.service';
 
 /**
- * A script is moved away before it runs, so none runs twice, whatever ends the machine meanwhile. The first that fails is
- * the last. What came of it is kept beside the unit's own state, which is gone with the boot.
+ * A script is moved away before it runs, so none runs twice, whatever ends the machine meanwhile. The first that fails, or
+ * was cut off, is the last. What came of it is kept beside the unit's own state, which is gone with the boot.
  */
 const runner = `# Runs the scripts of the first boot, each once.
-mkdir -p ${directory}/begun
-for script in ${directory}/scripts/*; do
+cd ${directory} || exit 1
+over() {
+  rm -f /etc/systemd/system/multi-user.target.wants/${firstBootUnit}
+  echo "$*" >result
+}
+read -r word name <result && [ "$word" = running ] && {
+  over failed "$name" 1
+  echo "$name was cut off" >&2
+  exit 1
+}
+mkdir -p begun
+for script in scripts/*; do
   [ -f "$script" ] || continue
   name=\${script##*/}
-  echo "running $name" >${directory}/result
-  mv "$script" "${directory}/begun/$name" || exit 1
-  "${directory}/begun/$name" || {
+  echo "running $name" >result
+  mv "$script" "begun/$name" || exit 1
+  (cd /root && exec "${directory}/begun/$name") || {
     code=$?
-    echo "failed $name $code" >${directory}/result
+    over failed "$name" "$code"
     echo "$name ended with $code" >&2
     exit "$code"
   }
 done
-echo done >${directory}/result
-rm -f /etc/systemd/system/multi-user.target.wants/${firstBootUnit} /etc/systemd/system/${firstBootUnit}
+over done
+rm -f /etc/systemd/system/${firstBootUnit}
 `;
 
 /** Not a oneshot: the machine is up when its services are, and a long script is not the start's to time out. */
@@ -62,6 +72,7 @@ export function firstBootFiles(spec: MachineSpec, os: GuestOs): GuestFile[] {
   return [
     { path: directory, directory: true, mode: 0o700 },
     { path: `${directory}/run`, content: runner },
+    { path: `${directory}/result`, content: 'pending\n' },
     { path: `${directory}/scripts`, directory: true, mode: 0o700 },
     ...(generates
       ? [
