@@ -1,5 +1,9 @@
 import type { Diagnosis } from '../app/doctor/diagnosis.ts';
+import { parseMachineName } from '../machine/names.ts';
+import type { MachineSpec } from '../machine/spec.ts';
 import { defineCommand, outputOption } from './command.ts';
+import type { Context } from './context.ts';
+import { machines } from './machines.ts';
 import { print, printable } from './output.ts';
 
 const width = 80;
@@ -16,7 +20,7 @@ function wrap(text: string, columns: number): string[] {
 }
 
 /** A row for each finding, within 80 columns. What is not ok says what it is needed for, and its fix. */
-export function report(rows: readonly Diagnosis[]): string {
+export function report(rows: readonly Diagnosis[], end = outcome(rows)): string {
   const head = Math.max(...rows.map(({ name }) => name.length), 'CHECK'.length) + 2;
   const verdictWidth = 'missing'.length + 2;
   const indent = head + verdictWidth;
@@ -33,23 +37,54 @@ export function report(rows: readonly Diagnosis[]): string {
     const fix = row.fix === undefined ? '' : cell('', '', `fix: ${row.fix}`);
     return `${cell(row.name, row.verdict, row.finding)}${about}${fix}`;
   });
-  const bad = rows.filter(row => row.verdict === 'missing').length;
-  const end = bad === 0 ? 'Containers run here.' : `${bad} of ${rows.length} checks found something missing.`;
   return `${cell('CHECK', 'RESULT', 'FINDING')}${lines.join('')}\n${end}\n`;
+}
+
+function outcome(rows: readonly Diagnosis[]): string {
+  const bad = rows.filter(row => row.verdict === 'missing').length;
+  return bad === 0 ? 'Containers run here.' : `${bad} of ${rows.length} checks found something missing.`;
+}
+
+/** What it takes to give a machine a profile more. */
+function remedy(rows: readonly Diagnosis[], { name, profiles }: MachineSpec): string {
+  const denied = rows.filter(row => row.verdict !== 'ok').length;
+  if (denied === 0) return `${name} is denied nothing of this.`;
+  const has = profiles.filter(profile => profile !== 'default').map(profile => `${profile},`);
+  return `${name} is denied ${denied} of ${rows.length}. A profile is given to it by:
+  spawnlet machine set ${name} profiles=${has.join('')}PROFILE && spawnlet machine restart ${name}`;
+}
+
+async function aboutMachine(name: string, output: string | undefined, context: Context): Promise<number> {
+  const api = await machines(context);
+  const rows = await api.diagnose(parseMachineName(name), context.signal);
+  if (output === undefined || output === 'table')
+    process.stdout.write(report(rows, remedy(rows, await api.spec(name, context.signal))));
+  else await print(rows, output);
+  return 0;
 }
 
 export const doctor = defineCommand({
   name: 'doctor',
   group: 'Host',
   summary: 'Tell what this host can and cannot do',
-  synopsis: '[-o FORMAT]',
+  synopsis: '[--machine NAME] [-o FORMAT]',
   arity: [0, 0],
-  options: outputOption,
+  options: {
+    machine: {
+      type: 'string',
+      value: 'NAME',
+      help: 'tell what a machine is denied, and what would allow it',
+    },
+    ...outputOption,
+  },
   examples: [
     ['spawnlet doctor', 'each finding with its fix; exit code 1 if something is missing'],
+    ['spawnlet doctor --machine web', 'each thing that its profiles deny, with the line that would allow it'],
     ['spawnlet doctor -o json', 'for scripts'],
   ],
-  async run({ options }, { host, signal }) {
+  async run({ options }, context) {
+    if (options.machine !== undefined) return aboutMachine(options.machine, options.output, context);
+    const { host, signal } = context;
     const [{ diagnose, isHealthy }, { makePlace, probes }] = await Promise.all([
       import('../app/doctor/diagnosis.ts'),
       import('../app/doctor/probes.ts'),

@@ -1,5 +1,6 @@
 /** What can be asked of machines: the contract between the commands and {@link MachinesApi}'s implementation. */
 
+import type { Diagnosis } from '../app/doctor/diagnosis.ts';
 import type { MachineSpec } from './spec.ts';
 
 /** A password on its way into a tree; a plain one is hashed there and kept nowhere. */
@@ -180,6 +181,8 @@ export interface MachinesApi {
   list(signal: AbortSignal): Promise<MachineRow[]>;
   /** Throws `ERR_NO_MACHINE`. */
   status(name: string, signal: AbortSignal): Promise<MachineStatus>;
+  /** What its profiles deny it, and which of their lines would not. Throws `ERR_NO_MACHINE`. */
+  diagnose(name: string, signal: AbortSignal): Promise<Diagnosis[]>;
   /** What was asked for. Throws `ERR_NO_MACHINE`. */
   spec(name: string, signal: AbortSignal): Promise<MachineSpec>;
   /** Undefined if there is none. */

@@ -1,3 +1,4 @@
+import type { Diagnosis } from '../app/doctor/diagnosis.ts';
 import { SpawnletError } from '../host/error.ts';
 import type {
   AdoptReport,
@@ -79,6 +80,12 @@ export class Machines implements MachinesApi {
   /** Throws `ERR_NO_MACHINE`. */
   async status(name: string, signal: AbortSignal): Promise<MachineStatus> {
     return (await import('./status.ts')).statusOf(this.#deps, name, signal);
+  }
+
+  /** What its profiles deny it. Throws `ERR_NO_MACHINE`. */
+  async diagnose(name: string, signal: AbortSignal): Promise<Diagnosis[]> {
+    const { diagnoseMachine } = await import('./doctor.ts');
+    return diagnoseMachine(this.#deps.host, await this.status(name, signal), signal);
   }
 
   async snapshots(name: string): Promise<SnapshotRow[]> {
