@@ -142,6 +142,15 @@ export function guestExecutors(children: Children): Executors<WriteGuest> {
       },
       apply: async (step, signal) => {
         using tree = new GuestRoot(step.root);
+        // Without, what is written would lie below the mount, and never be seen.
+        if (!tree.look('/usr'))
+          throw new SpawnletError(
+            'ERR_MACHINE_TREE',
+            `there is no tree at ${step.root}: systemd has mounted it elsewhere`,
+            {
+              hint: "run spawnlet where systemd's mounts are seen: nsenter --mount=/proc/1/ns/mnt",
+            },
+          );
         for (const file of step.files) {
           signal.throwIfAborted();
           await put(tree, file, children);
