@@ -24,6 +24,9 @@ const elsewhere: Readonly<Record<string, string>> = {
   login: 'podman login, docker login, or an auth.json: see docs/run.md',
 };
 
+/** What changes nothing, and reads no state of spawnlet. */
+const forAll = ['doctor', 'machine schema', 'machine profiles'];
+
 async function main(argv: readonly string[]): Promise<number> {
   const words = argv.filter((word, index) => !(word === '--debug' && index === 0));
   const [first] = words;
@@ -61,7 +64,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   if (command.name === 'version') return command.run(input, {} as Context);
-  if (process.getuid?.() !== 0 && command.name !== 'doctor') {
+  if (process.getuid?.() !== 0 && !forAll.includes(command.name)) {
     throw new SpawnletError('ERR_NOT_ROOT', `spawnlet ${command.name} has to run as root`, {
       hint: `sudo spawnlet ${words.join(' ')}`,
     });

@@ -16,7 +16,7 @@ export function helpOfAll(entries: readonly Entry[]): string {
       .map(entry => [entry.name, entry.summary] as const);
     return rows.length === 0 ? [] : [`${group}\n${columns(rows)}`];
   });
-  return `spawnlet runs OCI images as systemd units.
+  return `spawnlet runs OCI images and OS containers as systemd units.
 
 Usage: spawnlet COMMAND [FLAG…] [ARGUMENT…]
 

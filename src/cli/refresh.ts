@@ -1,4 +1,4 @@
-import { isErrno, messageOf, SpawnletError } from '../host/error.ts';
+import { messageOf } from '../host/error.ts';
 import { defineCommand } from './command.ts';
 import { containers } from './containers.ts';
 
@@ -22,7 +22,7 @@ export const refresh = defineCommand({
       context.authFile = request.authFile;
       await apps.refresh(name, context.signal);
     } catch (error) {
-      if (!(error instanceof SpawnletError) && !isErrno(error)) throw error;
+      context.signal.throwIfAborted();
       process.stderr.write(`spawnlet: ${name} starts with the image that is here: ${messageOf(error)}\n`);
     }
     return 0;
