@@ -138,9 +138,14 @@ const keyMakers = /^sshd?-?(keygen|genkeys)/;
 
 function sshdOf(tree: GuestRoot, has: Has): GuestOs['sshd'] {
   if (!['/usr/sbin/sshd', '/usr/bin/sshd'].some(has)) return 'none';
-  return units.some(directory => tree.list(directory).some(name => keyMakers.test(name)))
-    ? 'makes-keys'
-    : 'needs-keys';
+  // Debian 13's is for what systemd calls a first boot; a clone with a machine ID has none.
+  const makers = units.flatMap(directory =>
+    tree
+      .list(directory)
+      .filter(name => keyMakers.test(name))
+      .flatMap(name => tree.read(`${directory}/${name}`)?.text ?? []),
+  );
+  return makers.some(text => !/^ConditionFirstBoot=/m.test(text)) ? 'makes-keys' : 'needs-keys';
 }
 
 const zonePattern = /^[\w+-]+(\/[\w+-]+)*$/;
