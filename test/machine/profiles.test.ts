@@ -1,4 +1,4 @@
-// runs in a lab: bookworm trixie +runc
+// runs in a lab: bookworm trixie +containerd
 // What a profile is for works in a machine that has it, and not in one that has not.
 import assert from 'node:assert/strict';
 import { access, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
