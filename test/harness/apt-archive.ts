@@ -32,7 +32,7 @@ const important = (text: string) =>
 
 /** Makes it, or gives the one that was made before: fetching takes half a minute. */
 export async function aptArchive({ suite, packages, alias = [] }: AptArchiveOptions): Promise<AptArchive> {
-  const wanted = JSON.stringify([4, suite, packages, alias, process.arch]);
+  const wanted = JSON.stringify([6, suite, packages, alias, process.arch]);
   const directory = join(cache, createHash('sha256').update(wanted).digest('hex').slice(0, 12));
   const archive = { directory, keyring: join(directory, 'archive.gpg') };
   if (await stat(directory).catch(() => undefined)) return archive;
@@ -78,6 +78,10 @@ async function fetch(work: string, suite: string, packages: readonly string[]): 
     'install',
     ...all,
   ]);
+  // apt takes usrmerge instead, debootstrap wants this one; they exclude each other.
+  await check(systemChildren, ['apt-get', ...options, '--quiet', 'download', 'usr-is-merged'], {
+    cwd: join(work, 'cache/archives'),
+  });
   const archives = join(work, 'cache/archives');
   // apt writes the colon of a version as %3a, which a server would take for a colon.
   for (const name of await readdir(archives))
@@ -97,7 +101,7 @@ async function describe(work: string, suites: readonly string[]): Promise<void> 
     const sums = `MD5sum: ${hash('md5', bytes)}\nSHA256: ${hash('sha256', bytes)}\n`;
     entries.push(`${fields}\nFilename: pool/${name}\nSize: ${bytes.length}\n${sums}`);
   }
-  const index = Buffer.from(entries.join('\n'));
+  const index = Buffer.from(entries.map(entry => `${entry}\n`).join(''));
   const architecture = (await check(systemChildren, ['dpkg', '--print-architecture'])).toString().trim();
   const gpg = ['gpg', '--homedir', join(work, 'gnupg'), '--batch', '--quiet', '--yes'];
   await mkdir(join(work, 'gnupg'), { mode: 0o700 });

@@ -203,12 +203,10 @@ export async function runBuilder(
 
 /** A full disk, however it was told. */
 export function asFull(error: unknown): unknown {
-  if (error instanceof SpawnletError && error.code === 'ERR_STORE_FULL') return error;
-  if (
-    !isErrno(error, 'ENOSPC', 'EDQUOT') &&
-    !/No space left on device|Disk quota exceeded|ENOSPC/.test(messageOf(error))
-  )
-    return error;
+  const isFull =
+    isErrno(error, 'ENOSPC', 'EDQUOT', 'ERR_STORE_FULL') ||
+    /No space left on device|Disk quota exceeded|ENOSPC/.test(messageOf(error));
+  if (!isFull) return error;
   return new SpawnletError('ERR_STORE_FULL', 'there is no space left for the base; nothing of it was kept', {
     hint: 'spawnlet base prune, spawnlet image prune, or give the file system of /var/lib/spawnlet more space',
     cause: error,

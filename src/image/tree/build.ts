@@ -4,7 +4,7 @@ import { SpawnletError } from '../../host/error.ts';
 import type { Host } from '../../host/host.ts';
 import { layersDirectory, machinesDirectory, persistentUnits } from '../../names.ts';
 import { escapePath } from '../../systemd/escape.ts';
-import { resolveInLayers } from '../lookup.ts';
+import { readInLayers, resolveInLayers } from '../lookup.ts';
 import { formatReference, parseReference } from '../reference.ts';
 import type { Store } from '../store.ts';
 import { baseTree, type Places } from './bases.ts';
@@ -116,7 +116,14 @@ async function bootstrap(
     new SpawnletError('ERR_TREE_BUILD', `${builder} ended with ${code}:\n${said.slice(-2000)}`, {
       hint: 'it needs a mirror within reach, and the keys of its packages: --mirror, --keyring',
     });
-  await runBuilder(children, bootstrapArgv(recipe, builder, places.newTree, settings), failed, signal);
+  try {
+    await runBuilder(children, bootstrapArgv(recipe, builder, places.newTree, settings), failed, signal);
+  } catch (error) {
+    // debootstrap says no more than to look there, and the tree is about to go.
+    if (builder === 'debootstrap' && error instanceof SpawnletError)
+      error.message += `\n${lastWords(places.newTree, '/debootstrap/debootstrap.log')}`;
+    throw error;
+  }
   const clean = async (path: string) => files.remove(await placeInTree(children, places.newTree, path));
   if (builder === 'pacstrap') {
     await clean('/var/cache/pacman/pkg');
@@ -127,6 +134,12 @@ async function bootstrap(
     await clean('/etc/hostname');
     await clean('/etc/resolv.conf');
   }
+}
+
+/** The end of a log of the tree; empty if it has none. */
+function lastWords(root: string, path: string): string {
+  const text = readInLayers([{ directory: root, opaque: new Set() }], path)?.toString() ?? '';
+  return text.trimEnd().split('\n').slice(-5).join('\n');
 }
 
 /** The file is what its checksum and its signature say. */
