@@ -50,9 +50,9 @@ export const ls = defineCommand({
 
 /** What systemd knows of a machine, for people. `settings` is its document. */
 export function describe(status: MachineStatus, settings: string, now: number): string {
-  const up = status.since === undefined ? '' : `, since ${duration(now - status.since)}`;
+  const up = status.since === undefined ? '' : ` for ${duration(now - status.since).toLowerCase()}`;
   const rows: readonly (readonly [string, string])[] = [
-    ['State', `${status.state}${up}${status.enabled ? ', started at boot' : ''}`],
+    ['State', `${status.state}${up}${status.enabled ? ', starts at boot' : ''}`],
     ['OS', status.os],
     ['Tree', treeOf(status)],
     ['Unit', status.unit],

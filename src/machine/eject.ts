@@ -56,6 +56,8 @@ export async function* eject(
           ] as const)
         : []),
       ...settingsSteps(desired, places),
+      // A machine that starts at boot has its units in memory: they would mount what is gone.
+      ...(isOverlay ? [{ do: 'reload-manager', name: places.mountUnit } as const] : []),
       { do: 'remove', path: places.state },
     ],
   });

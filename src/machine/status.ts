@@ -53,7 +53,7 @@ async function usersOf(
   if (made.spec.privateUsers?.kind === 'no') return { range, why: 'it was asked for' };
   return {
     range,
-    why: `${whyUnmapped(made.tree)}; a tree of its own can have one: --directory PATH, or eject`,
+    why: `${whyUnmapped(made.tree)}; ${made.tree.kind === 'overlay' ? 'a tree of its own can have one: --directory PATH, or eject' : 'one on ext4, xfs or btrfs can have one'}`,
   };
 }
 
