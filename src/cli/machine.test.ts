@@ -271,7 +271,7 @@ test('status -o yaml is the file that apply takes', async () => {
 
 test('status tells what a machine does, its files, and what waits', () => {
   const text = describe(status, 'kind: Machine\n', Date.parse('2026-11-22T10:05:00Z'));
-  assert.match(text, /^web\n {5}State: running, since 5 minutes, started at boot\n/);
+  assert.match(text, /^web\n {5}State: running for 5 minutes, starts at boot\n/);
   assert.match(text, /Tree: \/var\/lib\/machines\/web \(overlay on deb\)\n/);
   assert.match(text, /Users: no \(an overlay cannot be id-mapped\)\n/);
   assert.match(text, /Files: \/etc\/systemd\/nspawn\/web\.nspawn\n/);
