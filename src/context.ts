@@ -95,6 +95,7 @@ export async function makeContext(
             'move-tree': true,
             'replace-tree': true,
             'remove-directory': true,
+            'set-properties': true,
             'freeze-unit': true,
             'thaw-unit': true,
           },

@@ -208,6 +208,8 @@ export async function* apply(deps: MachineDependencies, spec: MachineSpec, signa
       kind: 'machine',
       enabled: made.enabled,
       loaded: state !== 'idle',
+      up: isUp(state),
+      limits: made.spec.limits,
     }),
   );
   if (isUp(state) && needsRestart(made.spec, desired.spec))

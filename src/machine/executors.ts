@@ -130,6 +130,17 @@ export function machineExecutors(
       satisfied: async step => !(await isThere(step.path)) || (await files.list(step.path)).length > 0,
       apply: step => files.removeEmpty(step.path),
     },
+    'set-properties': {
+      describe: step =>
+        `set ${step.properties.map(({ name, value }) => `${name}=${value}`).join(' ')} of ${step.name}, which runs`,
+      // What systemd says it has, it may not have passed on to the kernel.
+      satisfied: async () => false,
+      async apply(step, signal) {
+        const client = await connect();
+        const typed = step.properties.map(({ name, value }) => [name, 't', BigInt(value)] as const);
+        await client.setUnitProperties(step.name, 'runtime', typed, signal);
+      },
+    },
     'freeze-unit': {
       describe: step => `freeze ${step.name}`,
       satisfied: async () => false,

@@ -9,8 +9,8 @@ import { type Layers, mountUnit } from './mount-unit.ts';
 import { nspawnFile } from './nspawn-file.ts';
 import { hidden, type Places, placesOf } from './places.ts';
 import { runtimeStores } from './profiles.ts';
-import type { MachineSpec } from './spec.ts';
-import type { MachineStep } from './step.ts';
+import type { MachineLimits, MachineSpec } from './spec.ts';
+import type { LiveProperty, MachineStep } from './step.ts';
 
 /** How the tree of a new machine comes to be. */
 export type NewTree =
@@ -51,6 +51,8 @@ export type Present =
       readonly enabled: boolean;
       /** systemd has its unit in memory, with what the files said then. */
       readonly loaded: boolean;
+      readonly up: boolean;
+      readonly limits: MachineLimits;
     };
 
 const directory = (path: string, mode: number): HostStep => ({ do: 'make-directory', path, mode });
@@ -81,8 +83,7 @@ export function planMachine(desired: Desired, present: Present): Plan<MachineSte
       ...guestSteps(desired, places, isNew),
       file(places.spec, desired.document, 0o600),
       ...enableSteps(spec, places, present),
-      // systemd sets the limits of a unit that runs anew as it reads its files.
-      ...(!isNew && present.loaded ? [{ do: 'reload-manager', name: places.unit } as const] : []),
+      ...(isNew ? [] : liveSteps(spec, places, present)),
     ],
   };
 }
@@ -160,6 +161,9 @@ function guestSteps({ spec, guest }: Desired, places: Places, isNew: boolean): M
   return [{ do: 'write-guest', machine: spec.name, root: places.tree, files: guest, tree }];
 }
 
+/** Where systemd keeps what `set-property --runtime` says. */
+const runtimeControl = '/run/systemd/system.control';
+
 /** What the links of enabled machines hang on; a preset of most distributions. */
 const machinesTarget = 'machines.target';
 
@@ -171,6 +175,46 @@ function enableSteps(spec: MachineSpec, { unit }: Places, present: Present): Mac
       { do: 'enable-unit', name: unit },
     ];
   return was ? [{ do: 'disable-unit', name: unit }] : [];
+}
+
+/** What systemd has for no limit. */
+const unlimited = String(0xffff_ffff_ffff_ffffn);
+
+/** Limits as D-Bus has them, as `systemctl set-property` names its drop-ins, and what the stock unit has. */
+const live: readonly { property: string; file: string; value(limits: MachineLimits): string }[] = [
+  { property: 'MemoryMax', file: 'MemoryMax', value: ({ memory }) => String(memory ?? unlimited) },
+  {
+    property: 'CPUQuotaPerSecUSec',
+    file: 'CPUQuota',
+    value: ({ cpus }) =>
+      cpus === undefined ? unlimited : String(Math.max(1, Math.round(cpus * 100)) * 10_000),
+  },
+  { property: 'IOWeight', file: 'IOWeight', value: ({ ioWeight }) => String(ioWeight ?? unlimited) },
+  { property: 'TasksMax', file: 'TasksMax', value: ({ tasks }) => String(tasks ?? 16_384) },
+];
+
+/** The limits that are not what they were, as properties of a unit that runs. */
+export const changedLimits = (before: MachineLimits, after: MachineLimits): LiveProperty[] =>
+  live.flatMap(({ property, value }) =>
+    value(before) === value(after) ? [] : [{ name: property, value: value(after) }],
+  );
+
+/** Limits that were set while a machine ran, in drop-ins of systemd's own that last until the host boots again. */
+const runtimeLimits = ({ unit }: Places): MachineStep[] =>
+  live.map(({ file: name }) => ({ do: 'remove', path: `${runtimeControl}/${unit}.d/50-${name}.conf` }));
+
+/** Not all versions of systemd pass limits on to the kernel as they read their files: 252 does, 257 does not. */
+function liveSteps(
+  spec: MachineSpec,
+  places: Places,
+  present: Extract<Present, { kind: 'machine' }>,
+): MachineStep[] {
+  const properties = present.up ? changedLimits(present.limits, spec.limits) : [];
+  return [
+    ...(present.up ? [] : runtimeLimits(places)),
+    ...(present.loaded ? [{ do: 'reload-manager', name: places.unit } as const] : []),
+    ...(properties.length > 0 ? [{ do: 'set-properties', name: places.unit, properties } as const] : []),
+  ];
 }
 
 /** What changes only when the machine starts anew: all in its files that is no limit of its unit. */
@@ -213,6 +257,8 @@ export function planRemove(
       { do: 'remove', path: hidden(places.tree, 'restored') },
       { do: 'remove', path: places.dropIn },
       { do: 'remove-directory', path: places.dropIns },
+      ...runtimeLimits(places),
+      { do: 'remove-directory', path: `${runtimeControl}/${places.unit}.d` },
       { do: 'remove', path: places.settings },
       ...what.network,
       { do: 'remove', path: places.state },

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { formatTreeSource } from '../image/tree/source.ts';
 import { unitPath } from '../names.ts';
+import type { UnitProperties } from '../systemd/properties.ts';
 import type { MachineStatus } from './api.ts';
 import type { MachineDependencies } from './change.ts';
 import { stateOf } from './list.ts';
@@ -84,12 +85,23 @@ async function filesOf({ host }: MachineDependencies, made: Made, places: Places
   return [...there.flat(), ...found.flat()];
 }
 
-/** What waits until the machine starts anew. */
-function pendingOf(places: Places, since: number | undefined, needsReload: boolean): string[] {
-  const written = statSync(places.settings, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+const changedAt = (path: string): number => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+
+/**
+ * What waits until the machine starts anew, or systemd reads its files. Since version 257 systemd also says that it has to
+ * when some other unit was enabled: of the machine's own files something must have changed.
+ */
+function pendingOf(
+  places: Places,
+  since: number | undefined,
+  unit: Pick<UnitProperties, 'NeedDaemonReload' | 'DropInPaths'>,
+  dropIns: readonly string[],
+): string[] {
+  if (since === undefined) return [];
+  const changed = dropIns.some(path => !unit.DropInPaths.includes(path) || changedAt(path) > since);
   return [
-    ...(since !== undefined && written > since ? [`${places.settings} was changed since it started`] : []),
-    ...(needsReload ? ['files of its unit were changed: systemctl daemon-reload'] : []),
+    ...(changedAt(places.settings) > since ? [`${places.settings} was changed since it started`] : []),
+    ...(unit.NeedDaemonReload && changed ? ['files of its unit were changed: systemctl daemon-reload'] : []),
   ];
 }
 
@@ -146,6 +158,11 @@ export async function statusOf(
     users,
     files: own,
     snapshots,
-    pending: pendingOf(places, since, unit.NeedDaemonReload),
+    pending: pendingOf(
+      places,
+      since,
+      unit,
+      own.filter(path => path.endsWith('.conf')),
+    ),
   };
 }

@@ -4,6 +4,12 @@ import type { TreeStep } from '../image/tree/executors.ts';
 import type { SystemdStep } from '../systemd/executors.ts';
 import type { WriteGuest } from './guest/write.ts';
 
+/** A property of a unit as D-Bus takes it: a 64-bit integer, in decimal digits so that the step can be journalled. */
+export interface LiveProperty {
+  readonly name: string;
+  readonly value: string;
+}
+
 /** The steps of machines that no other room knows, but for {@link WriteGuest}. */
 export type OwnMachineStep =
   /**
@@ -27,6 +33,8 @@ export type OwnMachineStep =
   | { readonly do: 'replace-tree'; readonly path: string; readonly by: string; readonly aside: string }
   /** Removes a directory if it is empty. */
   | { readonly do: 'remove-directory'; readonly path: string }
+  /** Changes resources of a unit that runs, in a drop-in of systemd's own. */
+  | { readonly do: 'set-properties'; readonly name: string; readonly properties: readonly LiveProperty[] }
   /** Stops the processes of a unit where they are; undone by letting them go on. */
   | { readonly do: 'freeze-unit'; readonly name: string }
   | { readonly do: 'thaw-unit'; readonly name: string };

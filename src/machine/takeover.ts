@@ -6,7 +6,7 @@ import type { AdoptReport, MachineChange } from './api.ts';
 import { type MachineDependencies, note, type Parts, plan } from './change.ts';
 import { hostFacts } from './host-facts.ts';
 import { parseMachineName } from './names.ts';
-import { type Made, unitState } from './observe.ts';
+import { isUp, type Made, unitState } from './observe.ts';
 import { type Places, placesOf } from './places.ts';
 import { planMachine } from './plan.ts';
 import { desiredOf } from './prepare.ts';
@@ -84,7 +84,13 @@ export async function* adopt(
   const inFile = adopted.kept.filter(({ section }) => ['Exec', 'Files', 'Network'].includes(section));
   const desired = await desiredOf(deps.host, adopted.spec, made, inFile, signal);
   yield plan({
-    ...planMachine(desired, { kind: 'machine', enabled: made.enabled, loaded: state !== 'idle' }),
+    ...planMachine(desired, {
+      kind: 'machine',
+      enabled: made.enabled,
+      loaded: state !== 'idle',
+      up: isUp(state),
+      limits: made.spec.limits,
+    }),
     title: `adopt machine ${name}`,
   });
   for (const path of byHand) yield note(`${path} stays as it is`);

@@ -159,7 +159,10 @@ test('a name that something else has is refused, and of two that make one machin
   const both = await Promise.all(
     [1, 2].map(() => spawnlet(['machine', 'create', 'both', '--from', base, '--network=none'])),
   );
-  assert.deepEqual(both.map(({ code }) => code).sort(), [0, 125]);
+  assert.deepEqual(
+    both.map(({ code }) => code).toSorted((one, other) => one - other),
+    [0, 125],
+  );
   assert.match(both.map(({ err }) => err).join(''), /ERR_NAME_TAKEN|ERR_BUSY/);
   await machine('start', 'both');
   await machine('rm', '--force', 'both');

@@ -1,27 +1,35 @@
 /** Machines of the command itself, cloned from a base that is a copy of the lab's own tree. */
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import type { MachineStatus } from '../../src/machine/api.ts';
 import { basesDirectory } from '../../src/names.ts';
 import { done, system } from '../app/tools.ts';
 
 export const base = 'lab';
 
-const recipe = {
-  source: { kind: 'debian', suite: 'lab' },
-  packages: [],
-  components: [],
-  insecure: false,
-  copy: [],
-  run: [],
-  network: 'none',
+const directory = `${basesDirectory}/${base}`;
+
+const record = {
+  version: 1,
+  recipe: {
+    source: { kind: 'debian', suite: 'lab' },
+    packages: [],
+    components: [],
+    insecure: false,
+    copy: [],
+    run: [],
+    network: 'none',
+  },
+  created: 0,
+  size: 0,
 };
 
-/** A copy, since what a lab waits for at its boot is not there for a machine without a network. */
-const copy = `mkdir -p /run/lab-root "$1"
+/** A copy of the lab's tree, since what a lab waits for at its boot is not there for a machine without a network. */
+export const baseScript = `umask 022; mkdir -p /run/lab-root ${directory}/tree
 mount --bind / /run/lab-root
-cp -a /run/lab-root/. "$1"
+cp -a /run/lab-root/. ${directory}/tree
 umount /run/lab-root; rmdir /run/lab-root
-cd "$1"
+echo '${JSON.stringify(record)}' >${directory}/recipe.json
+cd ${directory}/tree
 rm -rf usr/share/doc usr/share/locale usr/share/man var/cache/apt var/lib/apt
 rm -rf etc/systemd/system/spawnlet-lab-ready.service etc/systemd/system/*.wants/spawnlet-lab-ready.service
 rm -rf etc/systemd/network etc/systemd/system/network-online.target.wants
@@ -29,13 +37,7 @@ rm -rf etc/machine-id etc/hosts var/log/journal`;
 
 /** Makes the base that machines of a test file are cloned from; removes whatever machines there are at the end. */
 export async function useBase(): Promise<AsyncDisposable> {
-  const directory = `${basesDirectory}/${base}`;
-  await mkdir(directory, { recursive: true });
-  await system('sh', '-euc', copy, 'sh', `${directory}/tree`);
-  await writeFile(
-    `${directory}/recipe.json`,
-    JSON.stringify({ version: 1, recipe, created: Date.now(), size: 0 }),
-  );
+  await system('sh', '-euc', baseScript);
   return {
     async [Symbol.asyncDispose]() {
       const names = (await machine('ls', '--quiet')).split('\n').filter(Boolean);
