@@ -3,7 +3,9 @@ import { SpawnletError } from '../host/error.ts';
 import { unitPath } from '../systemd/properties.ts';
 import type { MachineChange } from './api.ts';
 import { type MachineDependencies, note, type Parts } from './change.ts';
-import { getMade, isUp, unitState } from './observe.ts';
+import { shownFields } from './list.ts';
+import { parseMachineName } from './names.ts';
+import { getMade, isUp, noMachine, unitState } from './observe.ts';
 import { placesOf } from './places.ts';
 import { type Running, runningMachine } from './running.ts';
 
@@ -137,8 +139,15 @@ export async function runningOf(
   name: string,
   signal: AbortSignal,
 ): Promise<Running> {
-  const { spec } = await getMade(deps.host.files, name);
-  return runningMachine(spec, await deps.systemd(), deps.host.files, signal);
+  const { files } = deps.host;
+  const text = await files.read(placesOf(parseMachineName(name)).spec);
+  if (text === undefined) throw noMachine(name);
+  return runningMachine(
+    { name, start: { kind: shownFields(text).start } },
+    await deps.systemd(),
+    files,
+    signal,
+  );
 }
 
 export async function* kill(deps: MachineDependencies, change: Of<'kill'>, signal: AbortSignal): Parts {

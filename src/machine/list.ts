@@ -3,6 +3,7 @@ import type { SystemdClient } from '../systemd/client.ts';
 import type { MachineRow, MachineState } from './api.ts';
 import { namesOf } from './observe.ts';
 import { placesOf } from './places.ts';
+import type { MachineSpec } from './spec.ts';
 
 /** What a machine is doing, from its unit. */
 export function stateOf(activeState: string): MachineState {
@@ -26,19 +27,24 @@ export function stateOf(activeState: string): MachineState {
 const unquoted = (text: string) => text.trim().replace(/^"(.*)"$/, '$1');
 
 /**
- * The two fields of a kept spec that a list shows, read from its lines: YAML's parser takes longer for one machine than
+ * Fields of a kept spec that a list or an `exec` asks for, read from its lines: YAML's parser takes longer for one machine than
  * this for fifty.
  */
 export function shownFields(document: string): {
   readonly from: string;
   readonly addresses: readonly string[];
+  readonly start: MachineSpec['start']['kind'];
 } {
   const from = unquoted(/^ {2}from: (.*)$/m.exec(document)?.[1] ?? '');
   const lists = [...document.matchAll(/^ +addresses:\n((?: +- .*\n)+)/gm)];
   const addresses = lists.flatMap(([, items = '']) =>
     items.split('\n').flatMap(item => /^ +- (.*)$/.exec(item)?.[1] ?? []),
   );
-  return { from, addresses: addresses.map(item => unquoted(item).replace(/\/.*$/, '')) };
+  return {
+    from,
+    addresses: addresses.map(item => unquoted(item).replace(/\/.*$/, '')),
+    start: /^ {2}command:/m.test(document) ? 'command' : 'boot',
+  };
 }
 
 const groups = ['/sys/fs/cgroup/machine.slice', '/sys/fs/cgroup/memory/machine.slice'] as const;

@@ -4,7 +4,6 @@ import type { Files } from '../host/files.ts';
 import { machineStateDirectory, unitPath } from '../names.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 import { parseUnit, valuesOf } from '../systemd/unit-file.ts';
-import { parseMachine } from './document.ts';
 import type { Tree } from './lines.ts';
 import type { Layers } from './mount-unit.ts';
 import { parseMachineName } from './names.ts';
@@ -32,6 +31,7 @@ export async function findMade(files: Files, name: string): Promise<Made | undef
   const places = placesOf(parseMachineName(name));
   const text = await files.read(places.spec);
   if (text === undefined) return undefined;
+  const { parseMachine } = await import('./document.ts');
   const [spec, tree, mount, enabled] = await Promise.all([
     parseMachine(text, places.spec),
     files.look(places.tree),
@@ -55,10 +55,13 @@ export async function findMade(files: Files, name: string): Promise<Made | undef
 export async function getMade(files: Files, name: string): Promise<Made> {
   const made = await findMade(files, name);
   if (made) return made;
-  throw new SpawnletError('ERR_NO_MACHINE', `there is no machine ${JSON.stringify(name)}`, {
+  throw noMachine(name);
+}
+
+export const noMachine = (name: string): SpawnletError =>
+  new SpawnletError('ERR_NO_MACHINE', `there is no machine ${JSON.stringify(name)}`, {
     hint: 'spawnlet machine ls lists them',
   });
-}
 
 /** All that spawnlet has made, by name. */
 export const namesOf = (files: Files): Promise<string[]> => files.list(machineStateDirectory);

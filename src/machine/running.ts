@@ -19,7 +19,7 @@ export interface Running {
  * @throws ERR_NOT_RUNNING
  */
 export async function runningMachine(
-  { name, start }: Pick<MachineSpec, 'name' | 'start'>,
+  { name, start }: { readonly name: string; readonly start: Pick<MachineSpec['start'], 'kind'> },
   systemd: SystemdClient,
   files: Files,
   signal: AbortSignal,

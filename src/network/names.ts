@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { sha256 } from '../host/digest.ts';
 
 /** Names and hardware addresses of the links that spawnlet makes for machines. */
 
@@ -19,7 +19,7 @@ const letters = '0123456789abcdefghijklmnopqrstuv';
 
 /** The first letters of a digest, five bits each. */
 function digestLetters(text: string, count: number): string {
-  const bytes = createHash('sha256').update(text).digest();
+  const bytes = sha256(text);
   return Array.from(bytes.subarray(0, count), byte => letters[byte & 31]).join('');
 }
 
@@ -43,7 +43,7 @@ export function linkName(role: LinkRole, machine: string, index: number): string
  * @param hostId /etc/machine-id of the host
  */
 export function stableMac(hostId: string, machine: string, index: number): string {
-  const bytes = createHash('sha256').update(`${hostId}\n${machine}\n${index}`).digest();
+  const bytes = sha256(`${hostId}\n${machine}\n${index}`);
   const tail = Array.from(bytes.subarray(0, 5), byte => byte.toString(16).padStart(2, '0'));
   return ['02', ...tail].join(':');
 }

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import { BlockList, isIP, isIPv4 } from 'node:net';
+import { sha256 } from '../host/digest.ts';
 import { SpawnletError } from '../host/error.ts';
 
 /** Networks of spawnlet's own bridge, as CIDR. The bridge has the first address of each. */
@@ -64,7 +64,7 @@ export function chooseSubnets(routes: readonly string[], hostId: string): Subnet
     throw new SpawnletError('ERR_NETWORK_SUBNET', `this host has routes into ${candidates.join(', ')}`, {
       hint: 'use a bridge of your own: --network bridge=NAME',
     });
-  const digest = createHash('sha256').update(`spawnlet\n${hostId}`).digest('hex');
+  const digest = sha256(`spawnlet\n${hostId}`).toString('hex');
   return { v4, v6: `fd${digest.slice(0, 2)}:${digest.slice(2, 6)}:${digest.slice(6, 10)}::/64` };
 }
 

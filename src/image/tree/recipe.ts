@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { sha256 } from '../../host/digest.ts';
 import { SpawnletError } from '../../host/error.ts';
 import { isUrl, labelOf, type TreeBuild, type TreeSource } from './source.ts';
 
@@ -120,9 +120,7 @@ function canonical(value: unknown): string {
 
 /** SHA-256 in hex of what the tree follows from. */
 export function recipeDigest(recipe: Recipe): string {
-  return createHash('sha256')
-    .update(canonical(identity(recipe)))
-    .digest('hex');
+  return sha256(canonical(identity(recipe))).toString('hex');
 }
 
 /** The name of a base that stands for a source, where nobody gave it one: `debian-bookworm-1a2b3c4d`. */

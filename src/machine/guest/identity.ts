@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type { MachineSpec } from '../spec.ts';
 import type { GuestFile } from './file.ts';
 import type { GuestOs } from './os.ts';
@@ -13,10 +13,8 @@ export interface Identity {
 
 /** A new one. The ID is of the form of a random UUID, as systemd makes its own. */
 export function newIdentity(now: number): Identity {
-  const bytes = randomBytes(16);
-  bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x40, 6);
-  bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
-  return { machineId: bytes.toString('hex'), now };
+  const uuid = readFileSync('/proc/sys/kernel/random/uuid', 'latin1');
+  return { machineId: uuid.replaceAll(/[-\n]/g, ''), now };
 }
 
 /** What two machines must not share, and what is made anew at the next boot where it is needed. */
