@@ -27,7 +27,7 @@ export async function runningMachine(
   const unit = machineUnit(name);
   // To ask for a unit that systemd has not in memory would load it.
   if (await systemd.isLoaded(unit, signal)) {
-    const { MainPID: pid } = await systemd.unitProperties(unit, signal);
+    const pid = await systemd.unitProperty(unit, 'MainPID', signal);
     const leader = pid > 0 ? await initBelow(files, pid) : undefined;
     if (leader !== undefined) return { name, leader, start: start.kind };
   }

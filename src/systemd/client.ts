@@ -13,8 +13,10 @@ import {
   variants,
 } from './manager.ts';
 import {
+  levelOf,
   type PropertyMap,
   readProperty,
+  type ServiceLevelProperty,
   type UnitLevelProperty,
   type UnitProperties,
   unitPath,
@@ -176,12 +178,12 @@ export class SystemdClient implements AsyncDisposable {
   }
 
   /** One property: a quarter of the time of all, where one is enough. */
-  async unitProperty<P extends UnitLevelProperty>(
+  async unitProperty<P extends UnitLevelProperty | ServiceLevelProperty>(
     name: string,
     property: P,
     signal: AbortSignal,
   ): Promise<UnitProperties[P]> {
-    const body = [`${service}.Unit`, property];
+    const body = [`${service}.${levelOf(property)}`, property];
     const call = { ...getAll(unitPath(name), ''), member: 'Get', signature: 'ss', body };
     return readProperty(property, (await this.#session.read(call, signal))[0]);
   }

@@ -92,7 +92,14 @@ export type UnitLevelProperty =
   | 'ActiveEnterTimestamp'
   | 'Job';
 
-export function readProperty<P extends UnitLevelProperty>(
+/** Properties of `org.freedesktop.systemd1.Service` that are asked for one by one: all of them take 30 times as long to read. */
+export type ServiceLevelProperty = 'MainPID';
+
+/** The interface that has a property. */
+export const levelOf = (property: UnitLevelProperty | ServiceLevelProperty): 'Unit' | 'Service' =>
+  property === 'MainPID' ? 'Service' : 'Unit';
+
+export function readProperty<P extends UnitLevelProperty | ServiceLevelProperty>(
   name: P,
   value: Value | undefined,
 ): UnitProperties[P] {
