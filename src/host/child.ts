@@ -86,6 +86,7 @@ const packages: Record<string, string> = {
   nsenter: 'util-linux',
   nft: 'nftables',
   zstd: 'zstd',
+  xz: 'xz-utils',
 };
 
 export function programMissing(program: string, cause?: unknown): SpawnletError {
