@@ -1,9 +1,10 @@
 import { basename, dirname, resolve } from 'node:path';
 import { programMissing } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
+import { lockNetwork } from '../network/nat.ts';
 import type { MachineChange } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
-import { mounted, refuseTaken, unitToFreeze } from './create.ts';
+import { isInMemory, mounted, refuseTaken, unitToFreeze } from './create.ts';
 import { parseMachine } from './document.ts';
 import { parseMachineName } from './names.ts';
 import { getMade } from './observe.ts';
@@ -136,6 +137,8 @@ export async function* importMachine(
     firstBoot: { sshKeys: [], users: [], copy: [], run: [] },
   };
   const origin = { tree: { kind: 'move', from: unpacked }, root: unpacked } as const;
+  await using _network = await lockNetwork(deps.host.locks, signal);
   const desired = await desiredOf(deps.host, spec, origin, [], signal);
-  yield plan(planMachine(desired, { kind: 'nothing', tree: origin.tree }));
+  const loaded = await isInMemory(deps, name, signal);
+  yield plan(planMachine(desired, { kind: 'nothing', tree: origin.tree, loaded }));
 }

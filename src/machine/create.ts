@@ -97,6 +97,18 @@ export async function mounted(deps: MachineDependencies, made: Made, signal: Abo
   await systemd.startUnit(placesOf(made.spec.name).mountUnit, 'replace', signal);
 }
 
+/** Whether systemd has units of a name in memory, as it has those that another unit asks for: machines.target at boot. */
+export async function isInMemory(
+  deps: MachineDependencies,
+  name: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const systemd = await deps.systemd();
+  const { unit, mountUnit } = placesOf(name);
+  const loaded = await Promise.all([unit, mountUnit].map(each => systemd.isLoaded(each, signal)));
+  return loaded.includes(true);
+}
+
 /** Makes a machine. */
 export async function* create(
   deps: MachineDependencies,
@@ -147,6 +159,7 @@ async function* make(
     planMachine(desired, {
       kind: 'nothing',
       tree: origin.tree,
+      loaded: await isInMemory(deps, spec.name, signal),
       ...(freeze !== undefined && { freeze }),
     }),
   );
@@ -200,6 +213,8 @@ export async function* apply(deps: MachineDependencies, spec: MachineSpec, signa
   refuseOtherSource(made.spec, spec);
   const { unit } = placesOf(spec.name);
   const state = await unitState(await deps.systemd(), unit, signal);
+  // What its init is, and who sets its network up, is read in its tree.
+  if (!isUp(state)) await mounted(deps, made, signal);
   const { keptLines } = await import('./kept.ts');
   await using _network = await lockNetwork(deps.host.locks, signal);
   const desired = await desiredOf(deps.host, spec, made, await keptLines(deps.host.files, spec.name), signal);

@@ -180,7 +180,9 @@ export class Machines implements MachinesApi {
     // To start and to stop is systemd's, which does one of them at a time.
     if (['start', 'stop', 'restart', 'kill'].includes(change.do)) return locks;
     const names = 'spec' in change ? [change.spec.name] : 'name' in change ? [change.name] : [];
-    const all = [...names, ...('to' in change ? [change.to] : [])];
+    // What a machine is made from stays as it is until it is made.
+    const from = change.do === 'create' && change.spec.from.kind === 'machine' ? [change.spec.from.name] : [];
+    const all = [...names, ...from, ...('to' in change ? [change.to] : [])];
     try {
       for (const name of [...new Set(all)].sort())
         if (name !== undefined) locks.use(await this.#deps.host.locks.take(`machine-${name}`));

@@ -45,6 +45,8 @@ export type Present =
       readonly tree: NewTree;
       /** The machine that is copied runs, and is stopped where it is meanwhile. */
       readonly freeze?: string;
+      /** systemd has units of the name in memory, with what files said that are gone. */
+      readonly loaded: boolean;
     }
   | {
       readonly kind: 'machine';
@@ -78,12 +80,12 @@ export function planMachine(desired: Desired, present: Present): Plan<MachineSte
         ? { do: 'make-directory', path: places.state, mode: 0o700, owns: 'everything' }
         : directory(places.state, 0o700),
       ...directorySteps(desired),
-      ...(isNew ? treeSteps(places, present.tree, present.freeze) : []),
+      ...(isNew ? treeSteps(places, present) : []),
       ...settingsSteps(desired, places),
       ...guestSteps(desired, places, isNew),
       file(places.spec, desired.document, 0o600),
       ...enableSteps(spec, places, present),
-      ...(isNew ? [] : liveSteps(spec, places, present)),
+      ...(isNew ? reloadSteps(places.unit, present.loaded) : liveSteps(spec, places, present)),
     ],
   };
 }
@@ -102,7 +104,13 @@ function storeSteps({ spec, facts }: Desired): MachineStep[] {
   return [first.slice(0, first.lastIndexOf('/')), ...stores].map(path => directory(path, 0o755));
 }
 
-function treeSteps(places: Places, tree: NewTree, freeze: string | undefined): MachineStep[] {
+const reloadSteps = (name: string, loaded: boolean): MachineStep[] =>
+  loaded ? [{ do: 'reload-manager', name }] : [];
+
+function treeSteps(
+  places: Places,
+  { tree, freeze, loaded }: Extract<Present, { kind: 'nothing' }>,
+): MachineStep[] {
   const around = (steps: MachineStep[]): MachineStep[] =>
     freeze === undefined
       ? steps
@@ -122,14 +130,14 @@ function treeSteps(places: Places, tree: NewTree, freeze: string | undefined): M
     case 'copy':
       return [parent, ...around([copy(tree.from, places.tree)])];
     case 'clone':
-      return [directory(places.upper, tree.mode), ...mountSteps(places, tree.lower)];
+      return [directory(places.upper, tree.mode), ...mountSteps(places, tree.lower, loaded)];
     case 'clone-of-clone':
-      return [...around([copy(tree.upper, places.upper)]), ...mountSteps(places, tree.lower)];
+      return [...around([copy(tree.upper, places.upper)]), ...mountSteps(places, tree.lower, loaded)];
   }
 }
 
 /** The tree is mounted at once, to be written into; and stays so. */
-export function mountSteps(places: Places, lower: readonly string[]): MachineStep[] {
+export function mountSteps(places: Places, lower: readonly string[], loaded: boolean): MachineStep[] {
   const layers: Layers = { lower, upper: places.upper, work: places.work };
   const name = places.tree.slice(machinesDirectory.length + 1);
   return [
@@ -137,6 +145,7 @@ export function mountSteps(places: Places, lower: readonly string[]): MachineSte
     directory(machinesDirectory, 0o700),
     directory(places.tree, 0o755),
     file(places.mountFile, mountUnit(name, layers)),
+    ...reloadSteps(places.mountUnit, loaded),
     { do: 'start-unit', name: places.mountUnit },
   ];
 }

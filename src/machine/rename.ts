@@ -1,6 +1,7 @@
+import { lockNetwork } from '../network/nat.ts';
 import type { MachineChange } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
-import { mounted, refuseTaken } from './create.ts';
+import { isInMemory, mounted, refuseTaken } from './create.ts';
 import { refuseRunning } from './job.ts';
 import { keptLines } from './kept.ts';
 import { parseMachineName } from './names.ts';
@@ -24,10 +25,12 @@ export async function* rename(
   await mounted(deps, made, signal);
   const spec = { ...made.spec, name: to };
   const kept = await keptLines(host.files, name);
+  await using _network = await lockNetwork(host.locks, signal);
   const desired = await desiredOf(host, spec, made, kept, signal, { renamed: name });
   const { layers, tree } = made;
+  const loaded = await isInMemory(deps, to, signal);
   const moved = (): MachineStep[] => {
-    if (layers) return mountSteps(next, layers.lower);
+    if (layers) return mountSteps(next, layers.lower, loaded);
     return tree.kind === 'link'
       ? [
           { do: 'make-link', path: next.tree, target: tree.path },

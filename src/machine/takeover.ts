@@ -1,6 +1,7 @@
 import { SpawnletError } from '../host/error.ts';
 import type { Files } from '../host/files.ts';
 import { persistentUnits, unitPath } from '../names.ts';
+import { lockNetwork } from '../network/nat.ts';
 import { type Adopted, adopt as understand } from './adopt.ts';
 import type { AdoptReport, MachineChange } from './api.ts';
 import { type MachineDependencies, note, type Parts, plan } from './change.ts';
@@ -82,6 +83,7 @@ export async function* adopt(
   const { adopted, made, byHand } = await foreign(deps.host.files, name);
   const state = await unitState(await deps.systemd(), placesOf(name).unit, signal);
   const inFile = adopted.kept.filter(({ section }) => ['Exec', 'Files', 'Network'].includes(section));
+  await using _network = await lockNetwork(deps.host.locks, signal);
   const desired = await desiredOf(deps.host, adopted.spec, made, inFile, signal);
   yield plan({
     ...planMachine(desired, {

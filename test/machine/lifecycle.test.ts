@@ -118,6 +118,20 @@ test('limits change while a machine runs; what cannot waits for a restart, and s
   await machine('rm', '--force', 'limited');
 });
 
+test('a directory is bound into a machine while it runs', async () => {
+  await mkdir('/srv/shared', { recursive: true });
+  await writeFile('/srv/shared/text', 'shared\n');
+  await create('bound');
+  await machine('start', 'bound');
+  const { err } = await spawnlet(['machine', 'set', '-q', 'bound', 'bind-ro=/srv/shared:/mnt/shared']);
+  assert.equal(err, '');
+  assert.equal(await inside('bound', 'cat', '/mnt/shared/text'), 'shared\n');
+  await machine('restart', 'bound');
+  assert.equal(await inside('bound', 'cat', '/mnt/shared/text'), 'shared\n');
+  await machine('rm', '--force', 'bound');
+  await rm('/srv/shared', { recursive: true });
+});
+
 /** A service of the machine that does not end when it is asked to. */
 const stubborn = `[Service]
 Type=oneshot
@@ -144,6 +158,34 @@ test('a machine that does not stop in time is killed, and that is said', async (
   await machine('stop', '--force', 'stubborn');
   assert.equal((await status('stubborn')).state, 'stopped');
   await machine('rm', 'stubborn');
+});
+
+test('a machine whose tree is not mounted is changed as one whose tree is', async () => {
+  await create('apart');
+  const settings = await readFile('/etc/systemd/nspawn/apart.nspawn', 'utf8');
+  assert.match(settings, /^NotifyReady=yes$/m);
+  await system('systemctl', 'stop', 'var-lib-machines-apart.mount');
+  await machine('set', 'apart', 'memory=512m');
+  assert.equal(await readFile('/etc/systemd/nspawn/apart.nspawn', 'utf8'), settings);
+  await machine('rm', 'apart');
+});
+
+test('a machine gets nothing of one that had its name and that systemd has in memory', async () => {
+  await create('again', '-m', '512m');
+  await machine('enable', 'again');
+  // As after a boot, machines.target asks for it.
+  await system('systemctl', 'daemon-reload');
+  await machine('rm', 'again');
+  const mount = 'var-lib-machines-again.mount';
+  await create('again', '-m', '256m');
+  const [memory, reload] = await Promise.all(
+    [
+      ['systemd-nspawn@again.service', 'MemoryMax'],
+      [mount, 'NeedDaemonReload'],
+    ].map(([unit = '', name = '']) => system('systemctl', 'show', '--value', `--property=${name}`, unit)),
+  );
+  assert.deepEqual([memory, reload], [`${256 * 1024 ** 2}\n`, 'no\n']);
+  await machine('rm', 'again');
 });
 
 test('a name that something else has is refused, and of two that make one machine one wins', async () => {
@@ -190,6 +232,8 @@ test('a directory is booted where it lies, with a user namespace, and stays when
   assert.equal(tree.kind, 'link');
   assert.match(await readFile(`/proc/${leader}/uid_map`, 'utf8'), /^ +0 +[1-9]/);
   assert.equal(await inside('place', 'stat', '--format=%u', '/usr'), '0\n');
+  const { err } = await spawnlet(['machine', 'set', '-q', 'place', 'bind=/srv:/mnt']);
+  assert.match(err, /restart place\n.*mounts nothing into a machine with a user namespace/s);
   await machine('rm', '--force', 'place');
   assert.match(await readFile('/var/lib/machines/.tree/etc/os-release', 'utf8'), /debian/);
   await rm('/var/lib/machines/.tree', { recursive: true });
