@@ -194,6 +194,10 @@ const moreChecks: Check[] = [
       return system('systemctl', 'is-enabled', 'lasting');
     },
   },
+  {
+    title: 'a container that the shutdown is to end',
+    see: () => done('run', '-d', '--name', 'asked', image, ...patient),
+  },
 ];
 
 export const containers: readonly Check[] = [...hostChecks, ...runChecks, ...moreChecks];
@@ -201,11 +205,11 @@ export const containers: readonly Check[] = [...hostChecks, ...runChecks, ...mor
 /** After a reboot. */
 export const restarted: readonly Check[] = [
   {
-    title: 'the shutdown asked it to end, and kept its exit code',
+    title: 'the shutdown asked a container to end, and kept its exit code',
     see: async () => {
-      const record = JSON.parse(await readFile('/var/lib/spawnlet/app/lasting/record', 'utf8')) as object;
-      assert.equal((record as { status?: string }).status, '9');
-      return JSON.stringify(record);
+      const { state } = await inspect('asked');
+      assert.deepEqual([state.kind, state.exitCode], ['exited', 9], JSON.stringify(state));
+      return JSON.stringify(state);
     },
   },
   {

@@ -6,8 +6,9 @@ import { check, systemChildren } from '../../src/host/child.ts';
 import { realHost } from '../../src/host/host.ts';
 import { parseLabSpec } from '../../src/lab/spec.ts';
 import { buildTreeExecutor, type Recipe, recipeOf, treePath, treesDirectory } from '../../src/lab/tree.ts';
-import { lockDirectory, stateDirectory } from '../../src/names.ts';
+import { basesDirectory, lockDirectory, stateDirectory } from '../../src/names.ts';
 import { busyboxImage, writeLayout } from '../harness/images.ts';
+import { machineTrees } from './trees.ts';
 
 const checkout = join(import.meta.dirname, '../..');
 export const cache = join(checkout, '.cache/vm');
@@ -31,6 +32,7 @@ const packages = [
   'kmod',
   `linux-image-cloud-${architecture}`,
   'mmdebstrap',
+  'nftables',
   'procps',
   'systemd',
   'systemd-container',
@@ -42,6 +44,7 @@ const packages = [
 const fstab = `/dev/vda / ext4 defaults 0 0
 /dev/vdb ${productTarget} ext4 defaults 0 0
 ${productTarget}/trees ${treesDirectory} none bind 0 0
+${productTarget}/bases ${basesDirectory} none bind 0 0
 `;
 
 const smokeUnit = `[Unit]
@@ -59,6 +62,9 @@ TTYPath=/dev/${resultsPort}
 `;
 
 const unit = (name: string) => `/etc/systemd/system/${name}`;
+
+/** What costs an emulated processor much, and guards it against nobody. */
+const unneeded = 'mitigations=off init_on_alloc=0 audit=0';
 
 /** What takes time at boot and serves nobody here. */
 const masked = [
@@ -131,7 +137,7 @@ export async function systemDisk(signal: AbortSignal): Promise<System> {
   await builder.apply(step, signal);
   if (await host.files.look(root)) {
     await mkdir(join(root, stateDirectory), { recursive: true, mode: 0o700 });
-    await mkdir(join(root, treesDirectory), { recursive: true });
+    for (const path of [treesDirectory, basesDirectory]) await mkdir(join(root, path), { recursive: true });
     await cp(join(root, 'vmlinuz'), join(path, 'vmlinuz'), { dereference: true });
     await cp(join(root, 'initrd.img'), join(path, 'initrd.img'), { dereference: true });
     await rm(disk, { force: true });
@@ -143,7 +149,7 @@ export async function systemDisk(signal: AbortSignal): Promise<System> {
     disk,
     kernel: join(path, 'vmlinuz'),
     initrd: join(path, 'initrd.img'),
-    commandLine: `root=/dev/vda rw console=${consolePort} quiet systemd.show_status=yes`,
+    commandLine: `root=/dev/vda rw console=${consolePort} quiet systemd.show_status=yes ${unneeded}`,
   };
 }
 
@@ -161,7 +167,7 @@ async function bundleSmoke(outfile: string): Promise<void> {
   });
 }
 
-/** What is tested: this checkout installed, an image, and the tree of labs in the place where it looks for it. */
+/** What is tested: this checkout installed, an image, the tree of labs in the place where it looks for it, trees of machines. */
 export async function productDisk(directory: string, signal: AbortSignal): Promise<string> {
   const staging = join(directory, 'product');
   const disk = join(directory, 'product.ext4');
@@ -178,6 +184,7 @@ export async function productDisk(directory: string, signal: AbortSignal): Promi
   await mkdir(join(staging, 'trees'));
   const tree = join(staging, 'trees', path.slice(treesDirectory.length + 1));
   await check(systemChildren, ['cp', '--archive', path, tree], { signal });
+  await machineTrees(staging, join(tree, 'root'), signal);
   await makeDisk(disk, staging, '2G', signal);
   await rm(staging, { recursive: true });
   return disk;

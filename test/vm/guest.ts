@@ -79,7 +79,7 @@ export async function inspect(name: string): Promise<Inspected> {
   return found;
 }
 
-/** Everything that containers and labs could leave on a host, as lines of text. */
+/** Everything that containers, labs and machines could leave on a host, as lines of text. */
 export async function traces(): Promise<string[]> {
   const [cgroups, units, mounts, links] = await Promise.all([
     readdir(root, { recursive: true, withFileTypes: true }),
@@ -95,10 +95,15 @@ export async function traces(): Promise<string[]> {
       '/run/netns',
       '/run/spawnlet',
       '/run/systemd/nspawn/propagate',
+      '/etc/systemd/nspawn',
       '/etc/systemd/system',
+      '/run/systemd/system',
+      '/var/lib/machines',
+      '/var/lib/spawnlet/machine',
+      '/var/lib/spawnlet/network',
     ].map(async path => (await readdir(path).catch(() => [])).map(name => `file ${path}/${name}`)),
   );
-  const kept = /journald|spawnlet-smoke|\/run\/spawnlet\/lock/;
+  const kept = /journald|spawnlet-smoke|\/run\/spawnlet\/lock|machines\.target\.wants/;
   return [
     ...cgroups.filter(entry => entry.isDirectory()).map(entry => `cgroup ${entry.parentPath}/${entry.name}`),
     ...units.split('\n').map(line => `unit ${line.split(' ')[0]}`),
