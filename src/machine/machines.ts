@@ -1,5 +1,5 @@
 import type { Diagnosis } from '../app/doctor/diagnosis.ts';
-import { SpawnletError } from '../host/error.ts';
+import { isErrno, SpawnletError } from '../host/error.ts';
 import type {
   AdoptReport,
   Changed,
@@ -66,7 +66,7 @@ export class Machines implements MachinesApi {
       }
     } catch (error) {
       // What the next part needs is made by the one before, such as a base that is not built yet.
-      if (texts.length === 0 || !(error instanceof SpawnletError)) throw error;
+      if (texts.length === 0 || !(error instanceof SpawnletError || isErrno(error, 'ENOENT'))) throw error;
       texts.push(`the rest can be told when that is done: ${error.message}\n`);
     }
     return texts.length === 0 ? nothing : texts.join('');

@@ -3,6 +3,7 @@ import type { Files } from '../host/files.ts';
 import type { Host } from '../host/host.ts';
 import { Bases } from '../image/tree/bases.ts';
 import { formatTreeSource } from '../image/tree/source.ts';
+import { machinesDirectory, stateDirectory } from '../names.ts';
 import { decideNetwork } from '../network/decide.ts';
 import { guestNetworkFiles } from '../network/guest.ts';
 import { type NetworkLines, networkLines } from '../network/lines.ts';
@@ -42,7 +43,14 @@ export async function originOfBase(files: Files, base: string): Promise<Origin> 
   return { tree: { kind: 'clone', lower: [root], mode }, root };
 }
 
+const isWithin = (path: string, directory: string) => `${path}/`.startsWith(directory.replace(/\/*$/, '/'));
+
+/** A tree of somebody's; throws `ERR_MACHINE_TREE` for what is none, or holds or belongs to what machines are made of. */
 export async function originOfDirectory(files: Files, path: string): Promise<Origin> {
+  if (isWithin(path, stateDirectory) || [stateDirectory, machinesDirectory].some(own => isWithin(own, path)))
+    throw new SpawnletError('ERR_MACHINE_TREE', `${path} is this host's own, and no tree of a machine`, {
+      hint: '--directory is written to: name a tree of which nothing else is made',
+    });
   if ((await files.look(path))?.kind === 'directory') return { tree: { kind: 'link', path }, root: path };
   throw new SpawnletError('ERR_MACHINE_TREE', `${path} is no directory`, {
     hint: '--directory takes the root directory of a tree',
@@ -68,21 +76,39 @@ const treeOf = ({ kind, ...rest }: NewTree): Tree => {
 async function usersOf(spec: MachineSpec, tree: Tree, root: string): Promise<PrivateUsers> {
   const asked = spec.privateUsers;
   if (asked?.kind === 'no') return asked;
-  const can = tree.kind !== 'overlay' && (await isMappableTree(root));
-  if (can) return asked ?? { kind: 'pick' };
+  const unmapped = await whyUnmapped(spec, tree, root);
+  if (unmapped === undefined) return asked ?? { kind: 'pick' };
   if (asked === undefined) return { kind: 'no' };
   throw new SpawnletError(
     'ERR_MACHINE_USERS',
-    `machine ${spec.name} cannot have a user namespace: ${whyUnmapped(tree)}`,
-    { hint: 'a tree of its own can: --directory PATH, or eject; else --private-users no' },
+    `machine ${spec.name} cannot have a user namespace: ${unmapped.why}`,
+    { hint: `${unmapped.remedy}; else --private-users no` },
   );
 }
 
-/** Why the owners of a tree cannot be mapped. */
-export const whyUnmapped = (tree: Tree): string =>
-  tree.kind === 'overlay'
-    ? 'the kernel cannot map the owners of an overlay'
-    : 'the kernel cannot map the owners of its file system';
+/** Why the owners of what a machine sees cannot be mapped, and what could be; undefined if they can. */
+export async function whyUnmapped(
+  { mounts }: Pick<MachineSpec, 'mounts'>,
+  tree: Tree,
+  root: string,
+): Promise<{ readonly why: string; readonly remedy: string } | undefined> {
+  if (tree.kind === 'overlay')
+    return {
+      why: 'the kernel cannot map the owners of an overlay',
+      remedy: 'a tree of its own can have one: --directory PATH, or eject',
+    };
+  const remedy = 'with ext4, xfs or btrfs there it can have one';
+  if (!(await isMappableTree(root)))
+    return { why: 'the kernel cannot map the owners of its file system', remedy };
+  for (const mount of mounts) {
+    if (mount.kind !== 'bind') continue;
+    // What is not there is refused elsewhere.
+    const can = await isMappableTree(mount.source).catch(() => true);
+    if (!can)
+      return { why: `the kernel cannot map the owners of ${mount.source}, which is bound into it`, remedy };
+  }
+  return undefined;
+}
 
 /** A machine's addresses stay, where it is said again without any. */
 function keepAddresses(asked: Network, before: Network | undefined): Network {

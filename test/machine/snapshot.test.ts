@@ -131,6 +131,7 @@ test('an exported machine is imported whole, with a tree of its own', async () =
   await machine('export', 'out', '/root/out.tar');
   const members = await system('sh', '-c', 'tar --list --file=/root/out.tar | head -n 2');
   assert.equal(members, 'machine.yaml\nrootfs/\n');
+  assert.match(await machine('import', '/root/out.tar', 'in', '--dry-run'), /^unpack \/root\/out\.tar to /m);
   await machine('import', '/root/out.tar', 'in');
   // A hole is written as zeros.
   const shape = (text: string) => text.replaceAll(/^(holes .*) \d+ (\S+)$/gm, '$1 $2');
