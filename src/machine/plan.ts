@@ -260,8 +260,10 @@ export function planRemove(
             { do: 'remove-directory', path: places.tree },
           ] as const)
         : [{ do: 'remove', path: places.tree } as const]),
-      // systemd-nspawn leaves its lock where it was killed.
+      // systemd-nspawn leaves these where it was killed.
       { do: 'remove', path: hidden(places.tree, 'lck') },
+      { do: 'remove-directory', path: `/run/systemd/nspawn/propagate/${name}` },
+      { do: 'remove-directory', path: `/run/systemd/nspawn/unix-export/${name}` },
       { do: 'remove', path: hidden(places.tree, 'flat') },
       { do: 'remove', path: hidden(places.tree, 'restored') },
       { do: 'remove', path: places.dropIn },
@@ -272,6 +274,8 @@ export function planRemove(
       ...what.network,
       { do: 'remove', path: places.state },
       { do: 'reset-failed-unit', name: places.unit },
+      // A target that was read with the link in place goes on wanting the unit, and so keeps it in memory.
+      ...(what.enabled ? [{ do: 'reload-manager', name: places.unit } as const] : []),
     ],
   };
 }
