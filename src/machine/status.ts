@@ -52,10 +52,9 @@ async function usersOf(
   const range = base === undefined || base === '0' ? asked : `${base}:${count}`;
   if (asked !== 'no') return { range };
   if (made.spec.privateUsers?.kind === 'no') return { range, why: 'it was asked for' };
-  return {
-    range,
-    why: `${whyUnmapped(made.tree)}; ${made.tree.kind === 'overlay' ? 'a tree of its own can have one: --directory PATH, or eject' : 'one on ext4, xfs or btrfs can have one'}`,
-  };
+  const root = made.tree.kind === 'link' ? made.tree.path : places.tree;
+  const unmapped = await whyUnmapped(made.spec, made.tree, root).catch(() => undefined);
+  return unmapped === undefined ? { range } : { range, why: `${unmapped.why}; ${unmapped.remedy}` };
 }
 
 /** Bytes on the disk of what an overlay has changed. */
