@@ -96,6 +96,7 @@ export async function makeContext(
             'replace-tree': true,
             'remove-directory': true,
             'set-properties': true,
+            'bind-live': true,
             'freeze-unit': true,
             'thaw-unit': true,
           },

@@ -5,7 +5,7 @@ import { lockNetwork } from '../network/nat.ts';
 import type { MachineChange, Password } from './api.ts';
 import { type MachineDependencies, note, type Parts, plan } from './change.ts';
 import { start } from './job.ts';
-import { findMade, getMade, inTheWay, isUp, type Made, unitState } from './observe.ts';
+import { findMade, getMade, inTheWay, isMapped, isUp, type Made, unitState } from './observe.ts';
 import { placesOf } from './places.ts';
 import { type NewTree, needsRestart, planMachine } from './plan.ts';
 import {
@@ -211,8 +211,9 @@ export async function* apply(deps: MachineDependencies, spec: MachineSpec, signa
     return;
   }
   refuseOtherSource(made.spec, spec);
-  const { unit } = placesOf(spec.name);
-  const state = await unitState(await deps.systemd(), unit, signal);
+  const places = placesOf(spec.name);
+  const mapped = await isMapped(deps.host.files, places);
+  const state = await unitState(await deps.systemd(), places.unit, signal);
   // What its init is, and who sets its network up, is read in its tree.
   if (!isUp(state)) await mounted(deps, made, signal);
   const { keptLines } = await import('./kept.ts');
@@ -225,12 +226,14 @@ export async function* apply(deps: MachineDependencies, spec: MachineSpec, signa
       loaded: state !== 'idle',
       up: isUp(state),
       limits: made.spec.limits,
+      mounts: made.spec.mounts,
+      isMapped: mapped,
     }),
   );
-  if (isUp(state) && needsRestart(made.spec, desired.spec))
-    yield note(
-      `${spec.name} runs: what is no limit takes effect with: spawnlet machine restart ${spec.name}`,
-    );
+  if (!isUp(state) || !needsRestart(made.spec, desired.spec, mapped)) return;
+  yield note(`${spec.name} runs: what is no limit takes effect with: spawnlet machine restart ${spec.name}`);
+  if (mapped && desired.spec.mounts.length > made.spec.mounts.length)
+    yield note('systemd mounts nothing into a machine with a user namespace while it runs');
 }
 
 /** Whether a machine starts with the host. */

@@ -1,3 +1,4 @@
+import { check } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import type { Executors } from '../host/step.ts';
@@ -139,6 +140,16 @@ export function machineExecutors(
         const client = await connect();
         const typed = step.properties.map(({ name, value }) => [name, 't', BigInt(value)] as const);
         await client.setUnitProperties(step.name, 'runtime', typed, signal);
+      },
+    },
+    'bind-live': {
+      describe: step => `bind ${step.source} to ${step.path} of ${step.name}, which runs`,
+      satisfied: async () => false,
+      async apply(step, signal) {
+        const flags = ['--mkdir', ...(step.readOnly ? ['--read-only'] : [])];
+        await check(host.children, ['machinectl', ...flags, 'bind', step.name, step.source, step.path], {
+          signal,
+        });
       },
     },
     'freeze-unit': {

@@ -116,3 +116,9 @@ const mappable: Readonly<Record<number, string>> = {
 export async function isMappableTree(path: string): Promise<boolean> {
   return (await statfs(path)).type in mappable;
 }
+
+/** Whether the settings of a machine give it a user namespace, as the stock unit does where they say nothing. */
+export async function isMapped(files: Files, { settings }: Places): Promise<boolean> {
+  const users = valuesOf(parseUnit((await files.read(settings)) ?? ''), 'Exec', 'PrivateUsers').at(-1);
+  return users !== 'no';
+}

@@ -9,7 +9,7 @@ import { type Layers, mountUnit } from './mount-unit.ts';
 import { nspawnFile } from './nspawn-file.ts';
 import { hidden, type Places, placesOf } from './places.ts';
 import { runtimeStores } from './profiles.ts';
-import type { MachineLimits, MachineSpec } from './spec.ts';
+import type { MachineLimits, MachineSpec, Mount } from './spec.ts';
 import type { LiveProperty, MachineStep } from './step.ts';
 
 /** How the tree of a new machine comes to be. */
@@ -55,6 +55,9 @@ export type Present =
       readonly loaded: boolean;
       readonly up: boolean;
       readonly limits: MachineLimits;
+      readonly mounts: readonly Mount[];
+      /** Whether it has a user namespace, or had one when its files were written. */
+      readonly isMapped: boolean;
     };
 
 const directory = (path: string, mode: number): HostStep => ({ do: 'make-directory', path, mode });
@@ -85,7 +88,7 @@ export function planMachine(desired: Desired, present: Present): Plan<MachineSte
       ...guestSteps(desired, places, isNew),
       file(places.spec, desired.document, 0o600),
       ...enableSteps(spec, places, present),
-      ...(isNew ? reloadSteps(places.unit, present.loaded) : liveSteps(spec, places, present)),
+      ...(isNew ? reloadSteps(places.unit, present.loaded) : liveSteps(desired, places, present)),
     ],
   };
 }
@@ -190,7 +193,11 @@ function enableSteps(spec: MachineSpec, { unit }: Places, present: Present): Mac
 const unlimited = String(0xffff_ffff_ffff_ffffn);
 
 /** Limits as D-Bus has them, as `systemctl set-property` names its drop-ins, and what the stock unit has. */
-const live: readonly { property: string; file: string; value(limits: MachineLimits): string }[] = [
+const live: readonly {
+  readonly property: string;
+  readonly file: string;
+  readonly value: (limits: MachineLimits) => string;
+}[] = [
   { property: 'MemoryMax', file: 'MemoryMax', value: ({ memory }) => String(memory ?? unlimited) },
   {
     property: 'CPUQuotaPerSecUSec',
@@ -214,27 +221,52 @@ const runtimeLimits = ({ unit }: Places): MachineStep[] =>
 
 /** Not all versions of systemd pass limits on to the kernel as they read their files: 252 does, 257 does not. */
 function liveSteps(
-  spec: MachineSpec,
+  { spec }: Desired,
   places: Places,
   present: Extract<Present, { kind: 'machine' }>,
 ): MachineStep[] {
   const properties = present.up ? changedLimits(present.limits, spec.limits) : [];
   return [
     ...(present.up ? [] : runtimeLimits(places)),
-    ...(present.loaded ? [{ do: 'reload-manager', name: places.unit } as const] : []),
+    // Before the files are read: systemd 252 else takes its own new drop-in for one that it has not read.
     ...(properties.length > 0 ? [{ do: 'set-properties', name: places.unit, properties } as const] : []),
+    ...(present.loaded ? [{ do: 'reload-manager', name: places.unit } as const] : []),
+    ...(present.up ? addedBinds(present.mounts, spec.mounts, present.isMapped) : []).map(
+      ({ source, target, readOnly }) => ({
+        do: 'bind-live' as const,
+        name: spec.name,
+        source,
+        path: target,
+        readOnly,
+      }),
+    ),
   ];
 }
 
+type Bind = Extract<Mount, { kind: 'bind' }>;
+
+const same = (one: unknown, other: unknown) =>
+  process.getBuiltinModule('node:util').isDeepStrictEqual(one, other);
+
+/** Binds that a machine that runs can be given at once: systemd-machined mounts nothing into a user namespace. */
+export function addedBinds(before: readonly Mount[], after: readonly Mount[], isMapped: boolean): Bind[] {
+  if (isMapped) return [];
+  return after.flatMap(mount =>
+    mount.kind === 'bind' && !before.some(other => same(other, mount)) ? [mount] : [],
+  );
+}
+
 /** What changes only when the machine starts anew: all in its files that is no limit of its unit. */
-export function needsRestart(before: MachineSpec, after: MachineSpec): boolean {
+export function needsRestart(before: MachineSpec, after: MachineSpec, isMapped: boolean): boolean {
+  const added = addedBinds(before.mounts, after.mounts, isMapped);
   const rest = (spec: MachineSpec): unknown => {
     const { nofile, nproc } = spec.limits;
     const { enabled: _enabled, autostart: _autostart, firstBoot: _firstBoot, from: _from, ...others } = spec;
     // What is undefined is not there.
-    return JSON.parse(JSON.stringify({ ...others, limits: { nofile, nproc } }));
+    const mounts = spec.mounts.filter(mount => !added.some(bind => bind === mount));
+    return JSON.parse(JSON.stringify({ ...others, mounts, limits: { nofile, nproc } }));
   };
-  return !process.getBuiltinModule('node:util').isDeepStrictEqual(rest(before), rest(after));
+  return !same(rest(before), rest(after));
 }
 
 /** What removes a machine: what {@link planMachine} made and nothing else. */

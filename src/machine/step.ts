@@ -35,6 +35,14 @@ export type OwnMachineStep =
   | { readonly do: 'remove-directory'; readonly path: string }
   /** Changes resources of a unit that runs, in a drop-in of systemd's own. */
   | { readonly do: 'set-properties'; readonly name: string; readonly properties: readonly LiveProperty[] }
+  /** Mounts a directory or file of the host into a machine that runs; machinectl(1), bind. */
+  | {
+      readonly do: 'bind-live';
+      readonly name: string;
+      readonly source: string;
+      readonly path: string;
+      readonly readOnly: boolean;
+    }
   /** Stops the processes of a unit where they are; undone by letting them go on. */
   | { readonly do: 'freeze-unit'; readonly name: string }
   | { readonly do: 'thaw-unit'; readonly name: string };

@@ -92,6 +92,8 @@ export async function* adopt(
       loaded: state !== 'idle',
       up: isUp(state),
       limits: made.spec.limits,
+      mounts: made.spec.mounts,
+      isMapped: adopted.spec.privateUsers?.kind !== 'no',
     }),
     title: `adopt machine ${name}`,
   });
