@@ -53,6 +53,16 @@ describe('apply', () => {
     assert.deepEqual(world.files.tree(), {});
   });
 
+  test('a dry run shows of a file that is there what changes in it', async () => {
+    const world = new World();
+    const numbers = (last: string) => `${[1, 2, 3, 4, 5, 6].join('\n')}\n${last}\n8\n`;
+    await world.applier().apply(undoable(file('/one', numbers('7'))), signal);
+    assert.equal(
+      await world.applier().dryRun(undoable(file('/one', numbers('seven')))),
+      'write /one (0600)\n    …\n    5\n    6\n  - 7\n  + seven\n    8\n',
+    );
+  });
+
   test('the journal names the plan, who applies it and each step before it runs', async () => {
     const world = new World();
     const seen: unknown[][] = [];

@@ -242,7 +242,9 @@ export function makeApplier<S extends Step>(
       for (const step of await this.pending(plan)) {
         const executor = await executorOf(step);
         const body = executor.body?.(step);
-        rows.push(executor.describe(step) + (body ? `\n${indent(body)}` : ''));
+        const before = body ? await executor.before?.(step) : undefined;
+        const shown = body && (before === undefined ? indent(body) : changes(before, body));
+        rows.push(executor.describe(step) + (shown ? `\n${shown}` : ''));
       }
       return rows.length === 0 ? 'nothing to do\n' : `${rows.join('\n')}\n`;
     },
@@ -282,6 +284,24 @@ function parse<T>(line: string | undefined): T | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Lines of context around a change. */
+const context = 2;
+
+/** A text that replaces another as `diff -u` has it: what goes, what comes, and a few lines around. */
+function changes(before: string, after: string): string {
+  const { diff } = process.getBuiltinModule('node:util');
+  const marks = { '1': '-', '0': ' ', '-1': '+' } as const;
+  const lines = diff(before.trimEnd().split('\n'), after.trimEnd().split('\n'));
+  const isNear = (at: number) =>
+    lines.slice(Math.max(0, at - context), at + context + 1).some(([operation]) => operation !== 0);
+  return lines
+    .flatMap(([operation, line], at) => {
+      if (isNear(at)) return [`  ${marks[operation]} ${line}`.trimEnd()];
+      return isNear(at + 1) ? ['    …'] : [];
+    })
+    .join('\n');
 }
 
 const indent = (text: string) => text.trimEnd().replaceAll(/^(?=.)/gm, '  + ');

@@ -36,6 +36,8 @@ export interface Executor<S extends Step> {
   describe(step: S): string;
   /** What follows that line: a file's text. */
   body?(step: S): string | undefined;
+  /** What {@link body} replaces, of which only the change is shown; undefined if all of it is new, or secret. */
+  before?(step: S): Promise<string | undefined>;
   /** True when the world is already as the step wants it. */
   satisfied(step: S): Promise<boolean>;
   /** What {@link undo} has to know of the world before; journalled before {@link apply} runs. */
@@ -102,6 +104,10 @@ export function hostExecutors(files: Files): Executors<HostStep> {
     'write-file': {
       describe: step => `write ${step.path} (${octal(step.mode)})`,
       body: step => step.shown ?? step.content,
+      before: async step => {
+        const isFile = (await files.look(step.path))?.kind === 'file';
+        return isFile && step.shown === undefined ? files.read(step.path) : undefined;
+      },
       satisfied: async step => {
         const entry = await files.look(step.path);
         return (
