@@ -135,7 +135,13 @@ export const importMachine = defineCommand({
   summary: 'Make a machine from an archive of export',
   synopsis: '[FLAG…] FILE [NAME]',
   arity: [1, 2],
-  options: dryRunOption,
+  options: {
+    trust: {
+      type: 'boolean',
+      help: 'give the machine what its settings ask of this host: directories, devices, capabilities, networks, ports',
+    },
+    ...dryRunOption,
+  },
   examples: [
     ['spawnlet machine import web.tar.zst', 'under the name that it had'],
     ['spawnlet machine import web.tar.zst web2', 'under another'],
@@ -143,6 +149,7 @@ export const importMachine = defineCommand({
   run({ options, arguments: [archive = '', given] }, context) {
     const file = parseArchive(archive);
     const name = given === undefined ? {} : { name: parseMachineName(given) };
-    return make({ do: 'import', file, ...name }, options['dry-run'], context, given ?? file);
+    const { trust } = options;
+    return make({ do: 'import', file, ...name, trust }, options['dry-run'], context, given ?? file);
   },
 });

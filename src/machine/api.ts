@@ -61,8 +61,14 @@ export type MachineChange =
     }
   /** A tar archive with the tree and the spec; compressed as the file's ending says (.tar, .tar.gz, .tar.xz, .tar.zst). */
   | { readonly do: 'export'; readonly name: string; readonly file: string }
-  /** `name`: undefined for the one that the archive has. */
-  | { readonly do: 'import'; readonly file: string; readonly name?: string }
+  | {
+      readonly do: 'import';
+      readonly file: string;
+      /** Undefined for the one that the archive has. */
+      readonly name?: string;
+      /** The machine is given what its spec asks of the host; else that is refused with `ERR_MACHINE_TRUST`. */
+      readonly trust: boolean;
+    }
   | {
       readonly do: 'passwd';
       readonly name: string;

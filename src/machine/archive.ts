@@ -12,6 +12,7 @@ import { hidden, placesOf } from './places.ts';
 import { planMachine } from './plan.ts';
 import { desiredOf } from './prepare.ts';
 import type { MachineSpec } from './spec.ts';
+import { refuseHostAccess } from './trust.ts';
 
 /** An archive of a machine holds these two, as those of lxc and incus hold metadata.yaml and rootfs. */
 export const specMember = 'machine.yaml';
@@ -116,6 +117,7 @@ export async function* importMachine(
 ): Parts {
   const file = resolve(change.file);
   const packed = await specIn(deps, file, signal);
+  if (!change.trust) refuseHostAccess(packed, basename(file));
   const name = parseMachineName(change.name ?? packed.name);
   await refuseTaken(deps, name);
   const { tree } = placesOf(name);

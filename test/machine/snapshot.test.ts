@@ -145,6 +145,24 @@ test('an exported machine is imported whole, with a tree of its own', async () =
   await rm('/root/out.tar');
 });
 
+test('an archive is given nothing of the host unless it is trusted', async () => {
+  await create('friend', '--bind', '/:/host', '--profile', 'nested');
+  await machine('export', 'friend', '/root/friend.tar');
+  await machine('rm', 'friend');
+  const { code, err } = await spawnlet(['machine', 'import', '/root/friend.tar']);
+  assert.equal(code, 125);
+  assert.match(err, /ERR_MACHINE_TRUST/);
+  assert.match(err, /bind \/ to \/host; profile nested/);
+  assert.equal(
+    await system('find', '/var/lib/machines', '/var/lib/spawnlet/machine', '-name', '*friend*'),
+    '',
+  );
+  await machine('import', '--trust', '/root/friend.tar');
+  assert.match(await readFile('/etc/systemd/nspawn/friend.nspawn', 'utf8'), /^Bind=\/:\/host/m);
+  await machine('rm', 'friend');
+  await rm('/root/friend.tar');
+});
+
 test('an ejected machine boots with nothing of spawnlet left', async () => {
   await create('free', '--enable', '--memory=200m');
   await change('free');
