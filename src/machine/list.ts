@@ -23,8 +23,12 @@ export function stateOf(activeState: string): MachineState {
   }
 }
 
-/** A text of YAML as spawnlet writes it: plain, or quoted as JSON has it. */
-const unquoted = (text: string) => text.trim().replace(/^"(.*)"$/, '$1');
+/** A text of YAML in one line, as spawnlet writes it: plain, or in quotes of either kind. */
+function unquoted(text: string): string {
+  const word = text.trim();
+  if (/^'.*'$/.test(word)) return word.slice(1, -1).replaceAll("''", "'");
+  return /^".*"$/.test(word) ? (JSON.parse(word) as string) : word;
+}
 
 /**
  * Fields of a kept spec that a list or an `exec` asks for, read from its lines: YAML's parser takes longer for one machine than
