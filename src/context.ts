@@ -132,6 +132,8 @@ export async function makeContext(
     await made.recover(signal);
     const { sweepLeases } = await import('./image/lease.ts');
     await sweepLeases(names.storeDirectory, host);
+    const { sweepImports } = await import('./machine/imports.ts');
+    await sweepImports(host);
     return made;
   });
 

@@ -6,9 +6,10 @@ import type { MachineChange } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
 import { isInMemory, mounted, refuseTaken, unitToFreeze } from './create.ts';
 import { parseMachine } from './document.ts';
+import { importPlace } from './imports.ts';
 import { parseMachineName } from './names.ts';
 import { getMade } from './observe.ts';
-import { hidden, placesOf } from './places.ts';
+import { lockOf, placesOf } from './places.ts';
 import { planMachine } from './plan.ts';
 import { desiredOf } from './prepare.ts';
 import type { MachineSpec } from './spec.ts';
@@ -119,28 +120,50 @@ export async function* importMachine(
   const packed = await specIn(deps, file, signal);
   if (!change.trust) refuseHostAccess(packed, basename(file));
   const name = parseMachineName(change.name ?? packed.name);
+  const { files, locks } = deps.host;
+  await using _machine = await locks.take(lockOf(name));
   await refuseTaken(deps, name);
   const { tree } = placesOf(name);
-  const unpacked = hidden(tree, 'import');
-  yield plan({
-    title: `unpack machine ${name}`,
-    ifInterrupted: 'undo',
-    steps: [
-      { do: 'remove', path: unpacked },
-      { do: 'make-directory', path: dirname(tree), mode: 0o700 },
-      { do: 'unpack-tree', name, from: file, path: unpacked },
-    ],
-  });
-  const spec: MachineSpec = {
+  const unpacked = importPlace(name);
+  try {
+    yield plan({
+      title: `unpack machine ${name}`,
+      ifInterrupted: 'undo',
+      steps: [
+        { do: 'remove', path: unpacked },
+        { do: 'make-directory', path: dirname(tree), mode: 0o700 },
+        { do: 'unpack-tree', name, from: file, path: unpacked },
+      ],
+    });
+    const spec = importedSpec(packed, name, file);
+    const origin = { tree: { kind: 'move', from: unpacked }, root: unpacked } as const;
+    await using _network = await lockNetwork(locks, signal);
+    const desired = await desiredOf(deps.host, spec, origin, [], signal);
+    const loaded = await isInMemory(deps, name, signal);
+    yield plan(planMachine(desired, { kind: 'nothing', tree: origin.tree, loaded }));
+  } finally {
+    // Still there if no machine has come of it.
+    await files.remove(unpacked);
+  }
+}
+
+/** What a machine from another host is on this one: addresses of spawnlet's own network are given anew. */
+export function importedSpec(packed: MachineSpec, name: string, file: string): MachineSpec {
+  const { network } = packed;
+  return {
     ...packed,
     name,
     from: { kind: 'tar', location: file },
     enabled: false,
+    network:
+      network.kind === 'private'
+        ? {
+            kind: 'private',
+            interfaces: network.interfaces.map(one =>
+              one.kind === 'nat' ? { ...one, addresses: [], gateways: [], dns: [] } : one,
+            ),
+          }
+        : network,
     firstBoot: { sshKeys: [], users: [], copy: [], run: [] },
   };
-  const origin = { tree: { kind: 'move', from: unpacked }, root: unpacked } as const;
-  await using _network = await lockNetwork(deps.host.locks, signal);
-  const desired = await desiredOf(deps.host, spec, origin, [], signal);
-  const loaded = await isInMemory(deps, name, signal);
-  yield plan(planMachine(desired, { kind: 'nothing', tree: origin.tree, loaded }));
 }

@@ -17,7 +17,7 @@ import type { End } from './copy.ts';
 import { machineUnit } from './drop-in.ts';
 import { listMachines } from './list.ts';
 import { findMade, getMade } from './observe.ts';
-import { placesOf } from './places.ts';
+import { lockOf, placesOf } from './places.ts';
 import type { Running } from './running.ts';
 import type { MachineSpec } from './spec.ts';
 
@@ -179,13 +179,14 @@ export class Machines implements MachinesApi {
     const locks = new AsyncDisposableStack();
     // To start and to stop is systemd's, which does one of them at a time.
     if (['start', 'stop', 'restart', 'kill'].includes(change.do)) return locks;
+    // An import locks the name once it knows it.
+    if (change.do === 'import') return locks;
     const names = 'spec' in change ? [change.spec.name] : 'name' in change ? [change.name] : [];
     // What a machine is made from stays as it is until it is made.
     const from = change.do === 'create' && change.spec.from.kind === 'machine' ? [change.spec.from.name] : [];
     const all = [...names, ...from, ...('to' in change ? [change.to] : [])];
     try {
-      for (const name of [...new Set(all)].sort())
-        if (name !== undefined) locks.use(await this.#deps.host.locks.take(`machine-${name}`));
+      for (const name of [...new Set(all)].sort()) locks.use(await this.#deps.host.locks.take(lockOf(name)));
     } catch (error) {
       await locks.disposeAsync();
       throw error;

@@ -32,6 +32,9 @@ export function placesOf(name: string) {
 
 export type Places = ReturnType<typeof placesOf>;
 
+/** Who holds it changes the machine. */
+export const lockOf = (name: string): string => `machine-${name}`;
+
 /** A name beside a path that neither machinectl nor a person takes for a machine. */
 export function hidden(path: string, what: string): string {
   const slash = path.lastIndexOf('/');

@@ -163,6 +163,32 @@ test('an archive is given nothing of the host unless it is trusted', async () =>
   await rm('/root/friend.tar');
 });
 
+test('an import that fails leaves nothing, and another of the same name waits for none', async () => {
+  await create('lone');
+  await machine('export', 'lone', '/root/lone.tar');
+  const spec = '/var/lib/spawnlet/machine/lone/machine.yaml';
+  await system('cp', spec, '/root/machine.yaml');
+  await machine('rm', 'lone');
+  await system(
+    'sed',
+    '-i',
+    's/^  network: .*/  network: { interfaces: [{ kind: bridge, bridge: br9 }] }/',
+    '/root/machine.yaml',
+  );
+  await system(
+    'sh',
+    '-euc',
+    'cd /root; tar xf lone.tar rootfs/etc/os-release rootfs/usr/lib/os-release; tar cf lone.tar machine.yaml rootfs',
+  );
+  const { err } = await spawnlet(['machine', 'import', '--trust', '/root/lone.tar']);
+  assert.match(err, /ERR_NO_LINK/);
+  assert.equal(await system('find', '/var/lib/machines', '-name', '*lone*'), '');
+  await mkdir('/var/lib/machines/.#lone.import/etc', { recursive: true });
+  await machine('ls');
+  assert.equal(await system('find', '/var/lib/machines', '-name', '*lone*'), '');
+  await system('rm', '-r', '/root/lone.tar', '/root/machine.yaml', '/root/rootfs');
+});
+
 test('an ejected machine boots with nothing of spawnlet left', async () => {
   await create('free', '--enable', '--memory=200m');
   await change('free');
