@@ -5,15 +5,13 @@ import type { Lock, Locks } from '../../host/lock.ts';
 import { basesDirectory, machineStateDirectory, machinesDirectory, persistentUnits } from '../../names.ts';
 import { unescapeName } from '../../systemd/escape.ts';
 import { parseUnit, valuesOf } from '../../systemd/unit-file.ts';
-import { type Recipe, recipeDigest } from './recipe.ts';
+import type { Recipe } from './recipe.ts';
 import { building, parseBaseName, withdrawn } from './source.ts';
 
 /** A tree that machines are cloned from. Nothing writes to it once it is there. */
 export interface Base {
   readonly name: string;
   readonly recipe: Recipe;
-  /** {@link recipeDigest} of it. */
-  readonly digest: string;
   /** Milliseconds since 1970. */
   readonly created: number;
   /** Bytes on the disk. */
@@ -93,7 +91,7 @@ export class Bases {
     const text = await this.#files.read(record);
     if (text === undefined) return undefined;
     const { recipe, created, size } = JSON.parse(text) as BaseRecord;
-    return { name, recipe, digest: recipeDigest(recipe), created, size, tree };
+    return { name, recipe, created, size, tree };
   }
 
   /** {@link find}, or `ERR_BASE_NOT_FOUND`. */

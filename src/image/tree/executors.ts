@@ -6,7 +6,7 @@ import type { SystemdClient } from '../../systemd/client.ts';
 import { type Base, type BaseRecord, Bases, lockBase, lockOf, type Places, placesOf } from './bases.ts';
 import { asFull, bootstrapArgv, buildersOf, findBuilder } from './bootstrap.ts';
 import type { Built } from './build.ts';
-import { differences, type Recipe, recipeDigest } from './recipe.ts';
+import { differences, isOf, type Recipe } from './recipe.ts';
 import { formatTreeSource, shownSource } from './source.ts';
 
 /** Changes to bases. A base is there whole or not at all; what a killed command has left of one is removed. */
@@ -32,7 +32,7 @@ export const unitOf = (name: string): string => `spawnlet-base-${name}.service`;
 
 /** Refuses to replace a base that was made by another recipe, unless that is wanted: `ERR_BASE_CHANGED`. */
 export function checkRecipe(there: Base | undefined, recipe: Recipe, rebuild: number | undefined): void {
-  if (!there || rebuild !== undefined || there.digest === recipeDigest(recipe)) return;
+  if (!there || rebuild !== undefined || isOf(there, recipe)) return;
   const what = differences(there.recipe, recipe).join(', ');
   throw new SpawnletError(
     'ERR_BASE_CHANGED',
@@ -55,7 +55,7 @@ export function treeExecutors(dependencies: TreeDependencies): Executors<TreeSte
   const bases = new Bases(files);
   const isDone = async ({ name, recipe, rebuild = 0 }: TreeStep & { do: 'build-base' }) => {
     const there = await bases.find(name);
-    return there !== undefined && there.digest === recipeDigest(recipe) && there.created >= rebuild;
+    return there !== undefined && isOf(there, recipe) && there.created >= rebuild;
   };
 
   /** Ends the unit of a build that was left alone, and takes away what it made; puts a base back that was to be replaced. */

@@ -6,7 +6,7 @@ import { Bases } from './bases.ts';
 import { checkRecipe, type TreeStep } from './executors.ts';
 import { sha256Of } from './fetch.ts';
 import { contentDigest } from './provision.ts';
-import { type Recipe, type RecipeOptions, recipeDigest, recipeOf } from './recipe.ts';
+import { isOf, type Recipe, type RecipeOptions, recipeDigest, recipeOf } from './recipe.ts';
 import { isUrl, type TreeSource } from './source.ts';
 
 /** What `base prepare` is given beside a source, as it was written. */
@@ -35,7 +35,8 @@ export async function readRecipe(
       hint: 'SRC:DST, where DST is an absolute path of the tree: --copy ./motd:/etc/motd',
     });
   });
-  const origin = source.kind === 'base' ? (await new Bases(host.files).get(source.name)).digest : undefined;
+  const origin =
+    source.kind === 'base' ? recipeDigest((await new Bases(host.files).get(source.name)).recipe) : undefined;
   return recipeOf(await known(source, signal), {
     ...options,
     ...(options.keyring !== undefined && { keyring: resolve(options.keyring) }),
@@ -73,7 +74,7 @@ export async function baseSteps(
 ): Promise<(ImageStep | TreeStep)[]> {
   const there = await bases.find(name);
   checkRecipe(there, recipe, rebuild);
-  if (rebuild === undefined && there?.digest === recipeDigest(recipe)) return [];
+  if (rebuild === undefined && there && isOf(there, recipe)) return [];
   const { source } = recipe;
   const when = rebuild === undefined ? 'missing' : 'always';
   return [

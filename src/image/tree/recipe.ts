@@ -123,6 +123,10 @@ export function recipeDigest(recipe: Recipe): string {
   return sha256(canonical(identity(recipe))).toString('hex');
 }
 
+/** Whether a tree follows from a recipe. */
+export const isOf = ({ recipe }: { readonly recipe: Recipe }, wanted: Recipe): boolean =>
+  recipeDigest(recipe) === recipeDigest(wanted);
+
 /** The name of a base that stands for a source, where nobody gave it one: `debian-bookworm-1a2b3c4d`. */
 export function baseNameOf(recipe: Recipe): string {
   return `${labelOf(recipe.source)}-${recipeDigest(recipe).slice(0, 8)}`;
