@@ -48,10 +48,14 @@ export async function copy(host: Host, from: Place, to: Place, signal: AbortSign
   if (source === 'other' && target === 'nothing' && to.path.endsWith('/'))
     throw new SpawnletError('ERR_LAB_COPY', `there is no directory ${shown(to)}`);
   const contents = source === 'directory' && /(?:^|\/)\.$/.test(from.path);
-  const path = target === 'directory' && !contents ? join(to.path, basename(from.path)) : to.path;
 
+  const inside = target === 'directory' && !contents;
+  const path = inside ? join(to.path, basename(from.path)) : to.path;
+  const place = to.lab !== null ? 'container' : inside ? 'host-inside' : 'host';
   const words =
-    source === 'directory' ? treeWords(from.path, path) : fileWords(from.path, path, await modeOf(from));
+    source === 'directory'
+      ? treeWords(from.path, path, place)
+      : fileWords(from.path, path, await modeOf(from), place);
   const [produce, consume] = await Promise.all([argvAt(from, words.produce), argvAt(to, words.consume)]);
   const failure = await copyPiped(host.children, { produce, consume }, signal);
   if (failure !== undefined)

@@ -47,9 +47,10 @@ export async function copyFiles(host: Host, from: End, to: End, signal: AbortSig
   await using read = await reader(from);
   await using write = await writer(final, source.kind === 'directory');
   const isDirectory = source.kind === 'directory';
+  const place = to.kind !== 'host' ? 'container' : inside ? 'host-inside' : 'host';
   const words = isDirectory
-    ? treeWords(read.path, write.path)
-    : fileWords(read.path, write.path, source.mode);
+    ? treeWords(read.path, write.path, place)
+    : fileWords(read.path, write.path, source.mode, place);
   const [produce, consume] = await Promise.all([at(host, from, words.produce), at(host, to, words.consume)]);
   const failure = await copyPiped(host.children, { produce, consume }, signal);
   if (failure !== undefined) throw refused(`copying ${shown(from)} to ${shown(to)} failed: ${failure}`);
