@@ -4,6 +4,7 @@ import { ended } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import { unique } from '../host/process.ts';
+import { literally } from '../systemd/escape.ts';
 import type { ExecOptions } from './api.ts';
 import { accountOf } from './guest/accounts.ts';
 import { GuestRoot } from './guest/root.ts';
@@ -26,9 +27,6 @@ wait $pid; code=$?; while kill -0 $pid 2>/dev/null; do wait $pid; code=$?; done;
 /** The same on a terminal of machinectl's, which has no exit code of its own: the code is left in a file. */
 const leftBehind = `trap : HUP INT QUIT TERM PIPE; file=$1; shift; [ -z "$1" ] || cd "$1" || exit; shift
 "$@"; code=$?; set -C; echo $code >"$file"`;
-
-/** systemd puts the values of variables into the words of a command line; two dollars are one. */
-const literally = (words: readonly string[]) => words.map(word => word.replaceAll('$', () => '$$'));
 
 const rootOf = ({ leader }: Running) => new GuestRoot(`/proc/${leader}/root`);
 

@@ -3,6 +3,7 @@ import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import type { Executors } from '../host/step.ts';
 import type { SystemdClient } from '../systemd/client.ts';
+import { literally } from '../systemd/escape.ts';
 import { hidden } from './places.ts';
 import { copyUnit, type OwnMachineStep } from './step.ts';
 
@@ -51,7 +52,7 @@ export function machineExecutors(
         ['Description', 's', description],
         ['Type', 's', 'oneshot'],
         ['CollectMode', 's', 'inactive-or-failed'],
-        ['ExecStart', 'a(sasb)', [[`/usr/bin/${argv[0]}`, argv, false]]],
+        ['ExecStart', 'a(sasb)', [[`/usr/bin/${argv[0]}`, literally(argv), false]]],
       ],
       signal,
     );

@@ -64,6 +64,13 @@ export function execArgument(argument: string | Uint8Array): string {
   return quoted(specifiers(text).replaceAll('$', '$$$$'));
 }
 
+/**
+ * Words of a command line that systemd is given as they are, by D-Bus or systemd-run: it puts the values of variables into
+ * them all the same, and two dollars are one. Not the program's path.
+ */
+export const literally = (words: readonly string[]): string[] =>
+  words.map(word => word.replaceAll('$', () => '$$'));
+
 /** Prefixes of a command line that spawnlet uses: `-` ignores failure, `+` has full privileges. */
 export type ExecPrefix = '' | '-' | '+' | '-+';
 

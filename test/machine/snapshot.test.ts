@@ -145,6 +145,14 @@ test('an exported machine is imported whole, with a tree of its own', async () =
   await rm('/root/out.tar');
 });
 
+test('an archive may have the name of a variable', async () => {
+  await create('dollar');
+  await machine('export', 'dollar', '/root/${HOME}.tar');
+  assert.equal(await system('sh', '-c', 'ls /root/*.tar'), '/root/${HOME}.tar\n');
+  await machine('rm', 'dollar');
+  await rm('/root/${HOME}.tar');
+});
+
 test('an archive is given nothing of the host unless it is trusted', async () => {
   await create('friend', '--bind', '/:/host', '--profile', 'nested');
   await machine('export', 'friend', '/root/friend.tar');
