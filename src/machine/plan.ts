@@ -4,7 +4,7 @@ import { machineStateDirectory, machinesDirectory, nspawnSettings, stateDirector
 import type { NetworkLines } from '../network/lines.ts';
 import { machineUnit, serviceDropIn } from './drop-in.ts';
 import type { GuestFile } from './guest/file.ts';
-import type { MachineFacts } from './lines.ts';
+import type { MachineFacts, Tree } from './lines.ts';
 import { type Layers, mountUnit } from './mount-unit.ts';
 import { nspawnFile } from './nspawn-file.ts';
 import { hidden, type Places, placesOf } from './places.ts';
@@ -269,11 +269,28 @@ export function needsRestart(before: MachineSpec, after: MachineSpec, isMapped: 
   return !same(rest(before), rest(after));
 }
 
+function treeRemoval(places: Places, tree: Tree['kind'] | 'kept'): MachineStep[] {
+  switch (tree) {
+    case 'kept':
+      return [];
+    case 'link':
+    case 'plain':
+      return [{ do: 'remove', path: places.tree }];
+    case 'overlay':
+      return [
+        { do: 'stop-unit', name: places.mountUnit },
+        { do: 'remove', path: places.mountFile },
+        { do: 'remove-directory', path: places.tree },
+      ];
+  }
+}
+
 /** What removes a machine: what {@link planMachine} made and nothing else. */
 export function planRemove(
   name: string,
   what: {
-    readonly overlay: boolean;
+    /** `kept`: it was there before spawnlet, and stays. */
+    readonly tree: Tree['kind'] | 'kept';
     readonly enabled: boolean;
     readonly network: readonly MachineStep[];
   },
@@ -285,13 +302,7 @@ export function planRemove(
     steps: [
       { do: 'kill-unit', name: places.unit },
       ...(what.enabled ? [{ do: 'disable-unit', name: places.unit } as const] : []),
-      ...(what.overlay
-        ? ([
-            { do: 'stop-unit', name: places.mountUnit },
-            { do: 'remove', path: places.mountFile },
-            { do: 'remove-directory', path: places.tree },
-          ] as const)
-        : [{ do: 'remove', path: places.tree } as const]),
+      ...treeRemoval(places, what.tree),
       // systemd-nspawn leaves these where it was killed.
       { do: 'remove', path: hidden(places.tree, 'lck') },
       { do: 'remove-directory', path: `/run/systemd/nspawn/propagate/${name}` },
