@@ -94,6 +94,12 @@ test('the delay is a sleep while the host starts, and is known again', () => {
   assert.deepEqual(service(render({ autostart: { delay: 0 } }), 'ExecStartPre'), []);
 });
 
+test('systemd does not end a start that waits as long as was asked for', () => {
+  const timeout = (delay: number) => service(render({ autostart: { delay } }), 'TimeoutStartSec');
+  assert.deepEqual([timeout(86_400), timeout(0.5)], [['87300'], ['901']]);
+  assert.deepEqual(timeout(0), ['15min']);
+});
+
 test('a machine waits at boot for enabled ones with a lower order, and one without an order for none', () => {
   const machine = (name: string, order?: number, enabled = true): MachineSpec => ({
     ...plainSpec,

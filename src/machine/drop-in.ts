@@ -87,6 +87,23 @@ export const forgetExport = '-/bin/umount --quiet /run/systemd/nspawn/unix-expor
 const waiting = (seconds: number) =>
   `case "$(systemctl is-system-running)" in initializing|starting) exec sleep ${seconds};; esac`;
 
+/** How long a start may take; systemd counts {@link waiting} as part of it. */
+function startTimeout({ delay = 0 }: MachineSpec['autostart'], isNotified: boolean): Group {
+  const boot = isNotified ? 15 * 60 : 90;
+  if (delay > 0)
+    return {
+      why: 'The wait at boot is part of the start, which may take as long as it else could.',
+      lines: [['TimeoutStartSec', String(Math.ceil(delay) + boot)]],
+    };
+  return {
+    why: 'Its first boot may take longer than the 90 seconds after which systemd ends a unit that is not up.',
+    lines: isNotified ? [['TimeoutStartSec', '15min']] : [],
+  };
+}
+
+/** Whether this may be the value that {@link serviceDropIn} has written. */
+export const isStartTimeout = (value: string): boolean => value === '15min' || /^\d+$/.test(value);
+
 /** A credential is a file in a directory, and a word before a colon. */
 function credentialId(id: string): string {
   if (/^[\w-][\w.-]{0,127}$/.test(id)) return id;
@@ -154,10 +171,7 @@ export function serviceDropIn(spec: MachineSpec, network: NetworkLines, facts: M
           },
         ]),
         ...sectionOf('Service', [
-          {
-            why: 'Its first boot may take longer than the 90 seconds after which systemd ends a unit that is not up.',
-            lines: isNotified ? [['TimeoutStartSec', '15min']] : [],
-          },
+          startTimeout(spec.autostart, isNotified),
           {
             why: 'Waits at boot only.',
             lines:

@@ -1,4 +1,4 @@
-import { delayOf, forgetExport, isNode } from '../drop-in.ts';
+import { delayOf, forgetExport, isNode, isStartTimeout } from '../drop-in.ts';
 import { colonWords, quotedWords } from '../nspawn-words.ts';
 import { keyOf, optionOf } from '../options.ts';
 import type { Credential, DeviceNode, MachineSpec, Mount, PrivateUsers, ProfileName } from '../spec.ts';
@@ -313,7 +313,7 @@ const unitReaders: Readonly<Record<string, Read>> = {
   'Service.ExecStopPost': value =>
     value === forgetExport ? as('spawnlet adds it to each') : left('not a setting of machines'),
   'Service.TimeoutStartSec': (value, _draft, { recorded }) =>
-    recorded && value === '15min' ? as('start') : left('not a setting of machines'),
+    recorded && isStartTimeout(value) ? as('start') : left('not a setting of machines'),
   'Unit.Description': () => as('the stock unit has one'),
   'Unit.Documentation': () => as('the stock unit has one'),
   'Unit.RequiresMountsFor': () => as('mounts: spawnlet adds it for each'),
