@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -15,6 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import * as fc from 'fast-check';
 import { GuestRoot } from './root.ts';
 
@@ -197,4 +199,40 @@ describe('a path of a tree', () => {
     await tree.remove('/ö');
     assert.deepEqual(tree.list('/'), ['etc']);
   });
+});
+
+/** What a machine that runs may do in its tree: a directory becomes a link to the host's, and back. */
+const swapper = `const { renameSync, symlinkSync, unlinkSync } = require('node:fs');
+const { parentPort, workerData: { path, outside } } = require('node:worker_threads');
+parentPort.postMessage('ready');
+const attempt = (change) => { try { change(); } catch {} };
+for (;;) {
+  attempt(() => renameSync(path, path + '.real'));
+  attempt(() => symlinkSync(outside, path));
+  attempt(() => unlinkSync(path));
+  attempt(() => renameSync(path + '.real', path));
+}`;
+
+test('a directory that becomes a link while it is removed leads to nothing outside', async () => {
+  const around = join(work, 'swapped');
+  const [root, outside] = [join(around, 'root'), join(around, 'outside')];
+  const path = join(root, 'd/s');
+  mkdirSync(root, { recursive: true });
+  mkdirSync(outside);
+  const names = Array.from({ length: 20 }, (_each, index) => `file${10 + index}`);
+  for (const name of names) writeFileSync(join(outside, name), 'kept');
+  const worker = new Worker(swapper, { eval: true, workerData: { path, outside } });
+  try {
+    await new Promise(resolve => worker.once('message', resolve));
+    using tree = new GuestRoot(root);
+    for (let round = 0; round < 200; round++) {
+      mkdirSync(join(root, 'new/s'), { recursive: true });
+      for (const name of names) writeFileSync(join(root, 'new/s', name), '');
+      if (!existsSync(join(root, 'd'))) renameSync(join(root, 'new'), join(root, 'd'));
+      await tree.remove('/d').catch(() => undefined);
+      assert.deepEqual(readdirSync(outside), names, `round ${round}`);
+    }
+  } finally {
+    await worker.terminate();
+  }
 });

@@ -10,6 +10,7 @@ import {
   readlinkSync,
   readSync,
   renameSync,
+  rmdirSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
@@ -171,12 +172,7 @@ export class GuestRoot implements Disposable {
   async remove(path: string): Promise<void> {
     using spot = this.#find(path, 'keep');
     if (spot?.found === undefined || spot.name === '') return;
-    if (!fstatSync(spot.found).isDirectory()) {
-      unlinkSync(at(spot.directory, spot.name));
-      return;
-    }
-    const { rm } = await import('node:fs/promises');
-    await rm(at(spot.directory, spot.name), { recursive: true, force: true });
+    removeEntry(spot.directory, spot.name);
   }
 
   /**
@@ -285,6 +281,41 @@ function enter(directory: number, name: string): number | undefined {
     return openSync(at(directory, name), pathOnly | constants.O_NOFOLLOW);
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENAMETOOLONG', 'ENOTDIR')) return undefined;
+    throw error;
+  }
+}
+
+/** What was put into a directory while it was emptied is removed in another go; who keeps on is told. */
+const emptyings = 10;
+
+/** Removes what a directory has under a name. Directories below are held open: a link in the place of one leads nowhere. */
+function removeEntry(directory: number, name: string): void {
+  for (let goes = 1; ; goes++) {
+    const inside = openDirectory(directory, name);
+    try {
+      if (inside === undefined) unlinkSync(at(directory, name));
+      else {
+        for (const each of readdirSync(`/proc/self/fd/${inside}`, 'latin1')) removeEntry(inside, each);
+        rmdirSync(at(directory, name));
+      }
+      return;
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return;
+      // Another kind of entry has come into its place, or more into the directory.
+      if (goes === emptyings || !isErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EISDIR')) throw error;
+    } finally {
+      if (inside !== undefined) closeSync(inside);
+    }
+  }
+}
+
+/** Undefined for what is no directory. */
+function openDirectory(directory: number, name: string): number | undefined {
+  try {
+    const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+    return openSync(at(directory, name), flags);
+  } catch (error) {
+    if (isErrno(error, 'ENOTDIR', 'ELOOP', 'ENOENT')) return undefined;
     throw error;
   }
 }
