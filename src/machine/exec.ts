@@ -51,6 +51,7 @@ export async function execInMachine(
   const child = host.children.spawn(call.argv, {
     stdio: [terminal || stdin ? 'inherit' : 'ignore', 'inherit', 'inherit'],
     detached: !terminal,
+    env: { ...process.env, ...call.env },
   });
   const code = await until(ended(child), call, host, signal);
   if (machine.start === 'boot') refuseByCode(machine, code, options);
@@ -60,6 +61,8 @@ export async function execInMachine(
 /** A command in a machine, as a command line of the host; its streams are those of the child. */
 export interface ExecCall {
   readonly argv: readonly string[];
+  /** Values of variables, which the child has in its environment: everybody on the host can read an argument list. */
+  readonly env: Readonly<Record<string, string>>;
   /** Ends the command, which does not end with the child. */
   readonly stop: readonly string[];
 }
@@ -78,11 +81,34 @@ export async function execCall(
   const how = ['--quiet', '--wait', '--collect', options.terminal ? '--pty' : '--pipe', '--no-ask-password'];
   // systemd sets it for units that have a user.
   const home = options.user === undefined ? ['HOME=/root'] : [];
-  const environment = [...home, ...options.env].map(pair => `--setenv=${pair}`);
+  const { flags, env } = passedOn([...home, ...options.env]);
   return {
-    argv: ['systemd-run', ...where, ...how, `--unit=${unit}`, ...environment, ...words],
+    argv: ['systemd-run', ...where, ...how, `--unit=${unit}`, ...flags, ...words],
+    env,
     stop: ['systemctl', ...where, 'stop', unit],
   };
+}
+
+/** Variables that mean something to systemd-run, machinectl or what loads them: they are given as arguments. */
+const meansSomething =
+  /^(?:(?:LD|SYSTEMD|DBUS|XDG|GCONV|GLIBC|MALLOC|LC)_.*|HOME|PATH|TERM|LANG|LANGUAGE|LOCPATH|NLSPATH|TZ|TZDIR|TMPDIR|SHELL|PAGER|COLUMNS|LINES|.*_SOCKET|.*_ADDRESS)$/;
+
+/** `NAME=value` pairs as flags of systemd-run and machinectl, with which those look for the value in their environment. */
+export function passedOn(pairs: readonly string[]): {
+  readonly flags: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+} {
+  const env: Record<string, string> = {};
+  const flags: string[] = [];
+  for (const pair of pairs) {
+    const [, name = '', value = ''] = /^([A-Za-z_]\w*)=(.*)$/s.exec(pair) ?? [];
+    if (name === '' || meansSomething.test(name)) flags.push(`--setenv=${pair}`);
+    else {
+      env[name] = value;
+      flags.push(`--setenv=${name}`);
+    }
+  }
+  return { flags, env };
 }
 
 function booted(
@@ -225,9 +251,11 @@ async function onTerminal(
   needBus(machine);
   const file = `/tmp/.spawnlet-exec-${unique()}`;
   const words = literally(['/bin/sh', '-c', leftBehind, 'sh', file, directory, ...argv]);
-  const options = ['--quiet', `--uid=${user ?? 'root'}`, ...env.map(pair => `--setenv=${pair}`)];
+  const variables = passedOn(env);
+  const options = ['--quiet', `--uid=${user ?? 'root'}`, ...variables.flags];
   const child = host.children.spawn(['machinectl', ...options, 'shell', machine.name, ...words], {
     stdio: 'inherit',
+    env: { ...process.env, ...variables.env },
   });
   const code = await ended(child);
   using tree = rootOf(machine);

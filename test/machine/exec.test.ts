@@ -51,7 +51,10 @@ type Options = Partial<Parameters<typeof execCall>[3]> & { readonly input?: stri
 /** A command in a machine to its end. */
 async function exec(where: Running, argv: readonly string[], { input, ...options }: Options = {}) {
   const call = await execCall(host, where, argv, { env: [], terminal: false, ...options });
-  const { code, stdout, stderr } = await host.children.capture(call.argv, { input: input ?? '' });
+  const { code, stdout, stderr } = await host.children.capture(call.argv, {
+    input: input ?? '',
+    env: { ...process.env, ...call.env },
+  });
   return { code, stdout: stdout.toString(), stderr };
 }
 
