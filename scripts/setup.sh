@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd)
 
-packages='busybox-static ca-certificates conmon crun dbus docker-registry golang-github-containers-common iproute2 iptables mmdebstrap nftables procps systemd systemd-container util-linux zstd'
+packages='busybox-static ca-certificates conmon crun dbus docker-registry golang-github-containers-common gpg gpg-agent iproute2 iptables mmdebstrap nftables procps systemd systemd-container util-linux zstd'
 case ${1-} in
   modules) packages= ;;
   *) packages="$packages $*" ;;
