@@ -1,12 +1,14 @@
+import { machinesDirectory } from '../names.ts';
 import { lockNetwork } from '../network/nat.ts';
 import type { MachineChange } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
 import { isInMemory, mounted, refuseTaken } from './create.ts';
 import { refuseRunning } from './job.ts';
 import { keptLines } from './kept.ts';
+import { type Layers, mountUnit } from './mount-unit.ts';
 import { parseMachineName } from './names.ts';
 import { getMade } from './observe.ts';
-import { placesOf } from './places.ts';
+import { type Places, placesOf } from './places.ts';
 import { directorySteps, mountSteps, settingsSteps } from './plan.ts';
 import { desiredOf } from './prepare.ts';
 import type { MachineStep } from './step.ts';
@@ -43,13 +45,7 @@ export async function* rename(
     ifInterrupted: 'finish',
     steps: [
       ...(made.enabled ? [{ do: 'disable-unit', name: old.unit } as const] : []),
-      ...(layers
-        ? ([
-            { do: 'stop-unit', name: old.mountUnit },
-            { do: 'remove', path: old.mountFile },
-            { do: 'remove-directory', path: old.tree },
-          ] as const)
-        : []),
+      ...(layers ? unmountSteps(old, next, layers) : []),
       { do: 'move-tree', path: old.state, to: next.state },
       // With drop-ins by hand.
       { do: 'move-tree', path: old.dropIns, to: next.dropIns },
@@ -63,4 +59,16 @@ export async function* rename(
       { do: 'reset-failed-unit', name: old.unit },
     ],
   });
+}
+
+/** Mount units tell which bases are in use: the new one is there before the old one goes. */
+export function unmountSteps(old: Places, next: Places, { lower }: Pick<Layers, 'lower'>): MachineStep[] {
+  const layers: Layers = { lower, upper: next.upper, work: next.work };
+  const content = mountUnit(next.tree.slice(machinesDirectory.length + 1), layers);
+  return [
+    { do: 'write-file', path: next.mountFile, content, mode: 0o644 },
+    { do: 'stop-unit', name: old.mountUnit },
+    { do: 'remove', path: old.mountFile },
+    { do: 'remove-directory', path: old.tree },
+  ];
 }
