@@ -35,7 +35,7 @@ test('bases that are whole are listed, halves are not', async () => {
   assert.deepEqual(await bases.remains(), ['new']);
 });
 
-test('clones are known by their mount units and by what machines say', async () => {
+test('clones are known by their mount units, and a machine with a tree of its own is none', async () => {
   const { files, base, bases } = await host();
   await base('deb');
   await files.write(`${persistentUnits}/var-lib-machines-web\\x2d1.mount`, mount('deb'), 0o644);
@@ -43,10 +43,10 @@ test('clones are known by their mount units and by what machines say', async () 
   await files.makeDirectory(`${machineStateDirectory}/db`, 0o700);
   await files.write(
     `${machineStateDirectory}/db/machine.yaml`,
-    'kind: Machine\nbase: deb\nspec:\n  base: no\n',
+    'kind: Machine\nspec:\n  from: base:deb\n',
     0o600,
   );
-  assert.deepEqual(await bases.usedBy('deb'), ['db', 'web-1']);
+  assert.deepEqual(await bases.usedBy('deb'), ['web-1']);
   assert.deepEqual(await bases.usedBy('no'), []);
 });
 

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { SpawnletError } from '../../host/error.ts';
 import type { Files } from '../../host/files.ts';
 import type { Lock, Locks } from '../../host/lock.ts';
-import { basesDirectory, machineStateDirectory, machinesDirectory, persistentUnits } from '../../names.ts';
+import { basesDirectory, machinesDirectory, persistentUnits } from '../../names.ts';
 import { unescapeName } from '../../systemd/escape.ts';
 import { parseUnit, valuesOf } from '../../systemd/unit-file.ts';
 import type { Recipe } from './recipe.ts';
@@ -122,7 +122,7 @@ export class Bases {
     return [...new Set(cut)].filter(isName);
   }
 
-  /** Mount units of clones, and what machines say of themselves: `base: NAME` in `machine.yaml`. */
+  /** By the mount units of clones; a machine whose tree is a copy does without its base. */
   async #users(): Promise<Map<string, string[]>> {
     const users = new Map<string, Set<string>>();
     const add = (base: string, machine: string) => {
@@ -134,12 +134,6 @@ export class Bases {
       const text = (await this.#files.read(join(persistentUnits, unit))) ?? '';
       const machine = unescapeName(unit.slice(prefix.length, -'.mount'.length));
       for (const base of lowerBases(text)) add(base, machine);
-    }
-    for (const machine of await this.#files.list(machineStateDirectory)) {
-      const text = await this.#files.read(join(machineStateDirectory, machine, 'machine.yaml'));
-      // One line at the margin: to read YAML would take as long as the whole command.
-      const base = /^base: *["']?([A-Za-z0-9][\w.-]*)["']? *$/m.exec(text ?? '')?.[1];
-      if (base !== undefined) add(base, machine);
     }
     return new Map([...users].map(([base, machines]) => [base, [...machines].sort()]));
   }

@@ -144,15 +144,18 @@ export function treeExecutors(dependencies: TreeDependencies): Executors<TreeSte
 }
 
 /** Removes a tree to which a killed child may add a last file. */
-async function removeTree({ files }: Host, path: string): Promise<void> {
-  for (;;) {
+export async function removeTree({ files }: Pick<Host, 'files'>, path: string): Promise<void> {
+  for (let goes = 1; ; goes++) {
     try {
       return await files.remove(path);
     } catch (error) {
-      if (!isErrno(error, 'ENOTEMPTY')) throw error;
+      if (goes === removals || !isErrno(error, 'ENOTEMPTY')) throw error;
     }
   }
 }
+
+/** Children are dead after a few; something that still writes is not the build's. */
+const removals = 20;
 
 /** What `--dry-run` shows of a recipe. */
 function describeRecipe(name: string, recipe: Recipe): string {
