@@ -252,7 +252,7 @@ async function imageName(
 }
 
 /** The tree of a machine, mounted if it is a clone. Throws `ERR_TREE_SOURCE` if it runs or is not there. */
-async function stoppedMachine(
+export async function stoppedMachine(
   { children, files }: Pick<Host, 'children' | 'files'>,
   name: string,
 ): Promise<string> {
@@ -263,13 +263,9 @@ async function stoppedMachine(
     throw new SpawnletError('ERR_TREE_SOURCE', `there is no machine ${name}`, {
       hint: 'machinectl list-images',
     });
-  const { code } = await children.capture([
-    'systemctl',
-    'is-active',
-    '--quiet',
-    `systemd-nspawn@${name}.service`,
-  ]);
-  if (code === 0)
+  const { stdout } = await children.capture(['systemctl', 'is-active', `systemd-nspawn@${name}.service`]);
+  // Also while it starts or stops: `activating`, `deactivating`, `reloading`.
+  if (/activ|load/.test(stdout.toString().replace('inactive', '')))
     throw new SpawnletError(
       'ERR_TREE_SOURCE',
       `machine ${name} runs, so its tree may change while it is copied`,
