@@ -3,11 +3,13 @@ import type { Files } from '../host/files.ts';
 import type { Host } from '../host/host.ts';
 import { Bases } from '../image/tree/bases.ts';
 import { formatTreeSource } from '../image/tree/source.ts';
-import { machinesDirectory, stateDirectory } from '../names.ts';
+import { machinesDirectory, persistentUnits, stateDirectory } from '../names.ts';
 import { decideNetwork } from '../network/decide.ts';
 import { guestNetworkFiles } from '../network/guest.ts';
 import { type NetworkLines, networkLines } from '../network/lines.ts';
+import { natOf } from '../network/nat.ts';
 import type { NetworkFacts } from '../network/observe.ts';
+import type { NetworkedMachine } from '../network/spec.ts';
 import { formatMachine } from './document.ts';
 import { startsAfter } from './drop-in.ts';
 import type { GuestFile } from './guest/file.ts';
@@ -28,11 +30,33 @@ export interface Origin {
   readonly root: string;
 }
 
-/** The specs of all other machines. */
+/**
+ * The specs of all other machines. Throws `ERR_MACHINE_FILE` with the file's name for one that cannot be read: its addresses are
+ * not free, and the bridge may be its.
+ */
 export async function othersOf(files: Files, name: string): Promise<MachineSpec[]> {
   const names = (await namesOf(files)).filter(other => other !== name);
-  const found = await Promise.all(names.map(other => findMade(files, other).catch(() => undefined)));
+  const found = await Promise.all(names.map(other => findMade(files, other)));
   return found.flatMap(made => (made ? [made.spec] : []));
+}
+
+/**
+ * Machines that were ejected and go on needing the bridge with NAT, as the drop-ins of their units tell; with the addresses that
+ * are theirs.
+ */
+export async function ejectedOf(files: Files): Promise<NetworkedMachine[]> {
+  const made = new Set(await namesOf(files));
+  const found = await Promise.all(
+    (await files.list(persistentUnits)).map(async (directory): Promise<NetworkedMachine[]> => {
+      const name = /^systemd-nspawn@(.+)\.service\.d$/.exec(directory)?.[1];
+      if (name === undefined || made.has(name)) return [];
+      const path = `${persistentUnits}/${directory}`;
+      const dropIns = (await files.list(path)).filter(file => file.endsWith('.conf'));
+      const texts = await Promise.all(dropIns.map(file => files.read(`${path}/${file}`)));
+      return texts.flatMap(text => natOf(name, text ?? ''));
+    }),
+  );
+  return found.flat();
 }
 
 /** The tree of a base; throws `ERR_BASE_NOT_FOUND`. */
@@ -150,7 +174,8 @@ async function networkOf(
   const interfaces = asked.kind === 'private' ? asked.interfaces : [];
   const others = (await othersOf(host.files, spec.name)).filter(({ name }) => name !== renamed);
   // An interface of the host that the machine itself has is not to be seen on the host.
-  const machines = before ? [...others, { name: spec.name, network: before }] : others;
+  const kept = [...others, ...(await ejectedOf(host.files)).filter(({ name }) => name !== spec.name)];
+  const machines = before ? [...kept, { name: spec.name, network: before }] : kept;
   const facts = await observeNetwork(host, interfaces, machines, signal);
   const network = decideNetwork({ name: spec.name, network: asked }, facts);
   return { network, lines: networkLines({ name: spec.name, network }, facts) };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type LineFacts, networkLines } from './lines.ts';
-import { natRemoval } from './nat.ts';
+import { addressesOf, type LineFacts, networkLines } from './lines.ts';
+import { natOf, natRemoval } from './nat.ts';
 import type { Interface, Network, NetworkedMachine } from './spec.ts';
 
 const facts = (some: Partial<LineFacts> = {}): LineFacts => ({
@@ -126,6 +126,20 @@ test('the bridge with NAT goes with the last machine that needs it', () => {
   const none = machine({ kind: 'host' }, 'other');
   assert.deepEqual(natRemoval([none, nat]), []);
   assert.deepEqual(natRemoval([none])[0], { do: 'stop-unit', name: 'spawnlet-nat.service' });
+});
+
+test('a drop-in alone tells that its machine needs the bridge, and which addresses are its', () => {
+  const addresses = ['10.153.0.2/22', 'fd00:1:2::2/64'];
+  const { unit, service } = lines(privately({ ...plain, kind: 'nat', addresses, ports: [] }));
+  const text = (group: readonly (readonly [string, string])[]) =>
+    group.map(([key, value]) => `${key}=${value}\n`).join('');
+  const found = natOf('web', `[Unit]\n${text(unit)}[Service]\n${text(service)}`);
+  assert.deepEqual(
+    found.flatMap(({ network }) => addressesOf(network)),
+    ['10.153.0.2', 'fd00:1:2::2'],
+  );
+  assert.deepEqual(natRemoval(found), []);
+  assert.deepEqual(natOf('web', `[Unit]\nAfter=spawnlet-nat.service\n[Service]\n${text(service)}`), []);
 });
 
 test('the veth of systemd-nspawn is given a hardware address where that can be', () => {

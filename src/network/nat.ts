@@ -241,3 +241,26 @@ export function portLines(one: Extract<Interface, { kind: 'nat' }>): Assignment[
   );
   return [['ExecStartPre', takeBack], ...ports, ['ExecStopPost', takeBack]];
 }
+
+/**
+ * What the drop-in of a unit tells of a machine that has no spec any more: that it is on the bridge, and its addresses. Nothing
+ * for a unit that does not need the bridge.
+ */
+export function natOf(name: string, dropIn: string): NetworkedMachine[] {
+  const unit = parseUnit(dropIn);
+  const needed = ['Requires', 'Wants', 'BindsTo'].flatMap(key => valuesOf(unit, 'Unit', key));
+  if (!needed.some(value => value.split(/\s+/).includes(natUnit))) return [];
+  const begin = `-/bin/sh ${unpublishPath} `;
+  const lines = valuesOf(unit, 'Service', 'ExecStopPost').filter(value => value.startsWith(begin));
+  const addresses = lines.flatMap(line => line.slice(begin.length).split(' ').filter(Boolean));
+  const prefixed = addresses.map(address => `${address}/${isIPv4(address) ? 32 : 128}`);
+  return [
+    {
+      name,
+      network: {
+        kind: 'private',
+        interfaces: [{ kind: 'nat', name: 'host0', addresses: prefixed, gateways: [], dns: [], ports: [] }],
+      },
+    },
+  ];
+}
