@@ -18,7 +18,7 @@ export type Part =
   /** What systemd is asked for at once: it has the job, whatever becomes of who asked. */
   | {
       readonly do: 'job';
-      readonly shown: MachineStep;
+      readonly shown: readonly MachineStep[];
       /** Gives notes for people. */
       run(signal: AbortSignal): Promise<readonly string[]>;
     }

@@ -1,4 +1,5 @@
 import { SpawnletError } from '../host/error.ts';
+import type { Files } from '../host/files.ts';
 import type { MachineChange } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
 import { mounted } from './create.ts';
@@ -10,6 +11,7 @@ import { hidden, placesOf } from './places.ts';
 import { settingsSteps } from './plan.ts';
 import { desiredOf } from './prepare.ts';
 import { runtimeStores } from './profiles.ts';
+import { listSnapshots } from './snapshot.ts';
 import type { MachineStep } from './step.ts';
 
 /**
@@ -24,6 +26,7 @@ export async function* eject(
   const { host } = deps;
   const made = await getMade(host.files, name);
   await refuseRunning(deps, name, 'ejected', signal);
+  await refuseSnapshots(host.files, name);
   const places = placesOf(name);
   const flat = hidden(places.tree, 'flat');
   const aside = hidden(places.tree, 'replaced');
@@ -43,6 +46,8 @@ export async function* eject(
       ],
     });
   }
+  // The copy took its time.
+  await refuseRunning(deps, name, 'ejected', signal);
   yield plan({
     title: `eject machine ${name}`,
     ifInterrupted: 'finish',
@@ -60,6 +65,16 @@ export async function* eject(
       ...(isOverlay ? [{ do: 'reload-manager', name: places.mountUnit } as const] : []),
       { do: 'remove', path: places.state },
     ],
+  });
+}
+
+/** They would go with spawnlet's directory of the machine. Throws `ERR_MACHINE_SNAPSHOTS`. */
+async function refuseSnapshots(files: Files, name: string): Promise<void> {
+  const snapshots = await listSnapshots(files, name);
+  if (snapshots.length === 0) return;
+  const words = snapshots.map(snapshot => `${name}/${snapshot.name}`).join(' ');
+  throw new SpawnletError('ERR_MACHINE_SNAPSHOTS', `machine ${name} has snapshots, which cannot go with it`, {
+    hint: `to let go of them: spawnlet machine rm ${words}`,
   });
 }
 

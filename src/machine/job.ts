@@ -16,7 +16,7 @@ export async function* start(deps: MachineDependencies, name: string): Parts {
   const { unit } = placesOf(name);
   yield {
     do: 'job',
-    shown: { do: 'start-unit', name: unit },
+    shown: [{ do: 'start-unit', name: unit }],
     async run(signal) {
       const systemd = await deps.systemd();
       await systemd.startUnit(unit, 'replace', signal);
@@ -25,6 +25,7 @@ export async function* start(deps: MachineDependencies, name: string): Parts {
   };
 }
 
+/** {@link start} of a machine that is there. Throws `ERR_BUSY` while somebody else changes it. */
 export async function* startMade(deps: MachineDependencies, name: string, signal: AbortSignal): Parts {
   await getMade(deps.host.files, name);
   const systemd = await deps.systemd();
@@ -32,7 +33,29 @@ export async function* startMade(deps: MachineDependencies, name: string, signal
   const state = await unitState(systemd, unit, signal);
   if (state === 'active') return;
   if (state === 'failed') await systemd.resetFailedUnit(unit, signal);
-  yield* start(deps, name);
+  yield {
+    do: 'job',
+    shown: [{ do: 'start-unit', name: unit }],
+    async run(wanted) {
+      await whileQueued(deps, name, wanted, queued => systemd.startUnit(unit, 'replace', wanted, queued));
+      return [];
+    },
+  };
+}
+
+/** Who changes a machine finds it stopped, or with a job that starts it; two that start it do not refuse each other. */
+async function whileQueued(
+  { host: { locks } }: MachineDependencies,
+  name: string,
+  signal: AbortSignal,
+  run: (queued: () => void) => Promise<void>,
+): Promise<void> {
+  await using held = new AsyncDisposableStack();
+  held.use(await locks.wait(`start-${name}`, signal));
+  held.use(await locks.take(`machine-${name}`));
+  await run(() => {
+    held.disposeAsync().catch(() => undefined);
+  });
 }
 
 /** Seconds after which systemd kills what does not stop. */
@@ -59,6 +82,7 @@ async function killAfter(
   deps: MachineDependencies,
   unit: string,
   seconds: number | undefined,
+  job: 'stop' | 'restart',
   signal: AbortSignal,
 ): Promise<'killed' | 'in time'> {
   if (seconds === undefined) return 'in time';
@@ -68,9 +92,13 @@ async function killAfter(
     return 'in time';
   }
   const systemd = await deps.systemd();
+  if (job === 'restart' && (await unitState(systemd, unit, signal)) === 'activating') return 'in time';
   await systemd.killUnit(unit, 'all', constants.signals.SIGKILL, signal);
   return 'killed';
 }
+
+const killedNote = (name: string, seconds: number | undefined): string =>
+  `${name} did not stop ${seconds === undefined ? 'in time' : `within ${seconds} s`}, and was killed`;
 
 /** Asks a machine's init to shut down; kills the machine if it has not by the deadline, and says so. */
 async function stopUnit(
@@ -84,7 +112,7 @@ async function stopUnit(
   if (seconds !== undefined) await refuseLater(deps, unit, seconds, signal);
   const job = await systemd.enqueue('stop', unit, 'replace', signal);
   const late = new AbortController();
-  const timer = killAfter(deps, unit, seconds, AbortSignal.any([signal, late.signal]));
+  const timer = killAfter(deps, unit, seconds, 'stop', AbortSignal.any([signal, late.signal]));
   try {
     await job.done;
   } finally {
@@ -94,9 +122,7 @@ async function stopUnit(
   const left = await systemd.isLoaded(unit, signal);
   const result = left ? (await systemd.unitProperties(unit, signal)).Result : '';
   if (left) await systemd.resetFailedUnit(unit, signal);
-  return killed || result === 'timeout'
-    ? [`${name} did not stop ${seconds === undefined ? 'in time' : `within ${seconds} s`}, and was killed`]
-    : [];
+  return killed || result === 'timeout' ? [killedNote(name, seconds)] : [];
 }
 
 export async function* stop(deps: MachineDependencies, change: Of<'stop'>, signal: AbortSignal): Parts {
@@ -110,14 +136,39 @@ export async function* stop(deps: MachineDependencies, change: Of<'stop'>, signa
   }
   yield {
     do: 'job',
-    shown: { do: force ? 'kill-unit' : 'stop-unit', name: unit },
+    shown: [{ do: force ? 'kill-unit' : 'stop-unit', name: unit }],
     run: wanted => stopUnit(deps, name, force ? 0 : seconds, wanted),
   };
 }
 
+/** Stops a machine and starts it again: one job, which systemd ends whatever becomes of who asked. */
 export async function* restart(deps: MachineDependencies, change: Of<'restart'>, signal: AbortSignal): Parts {
-  yield* stop(deps, { ...change, do: 'stop', force: false }, signal);
-  yield* start(deps, change.name);
+  const { name, seconds } = change;
+  await getMade(deps.host.files, name);
+  const { unit } = placesOf(name);
+  const systemd = await deps.systemd();
+  if (!isUp(await unitState(systemd, unit, signal))) {
+    yield* startMade(deps, name, signal);
+    return;
+  }
+  yield {
+    do: 'job',
+    shown: [
+      { do: 'stop-unit', name: unit },
+      { do: 'start-unit', name: unit },
+    ],
+    async run(wanted) {
+      if (seconds !== undefined) await refuseLater(deps, unit, seconds, wanted);
+      const late = new AbortController();
+      const timer = killAfter(deps, unit, seconds, 'restart', AbortSignal.any([wanted, late.signal]));
+      try {
+        await whileQueued(deps, name, wanted, queued => systemd.restartUnit(unit, 'replace', wanted, queued));
+      } finally {
+        late.abort();
+      }
+      return (await timer) === 'killed' ? [killedNote(name, seconds)] : [];
+    },
+  };
 }
 
 /** Throws `ERR_RUNNING`. */
@@ -127,7 +178,12 @@ export async function refuseRunning(
   what: string,
   signal: AbortSignal,
 ): Promise<void> {
-  if (!isUp(await unitState(await deps.systemd(), placesOf(name).unit, signal))) return;
+  const systemd = await deps.systemd();
+  const { unit } = placesOf(name);
+  const state = await unitState(systemd, unit, signal);
+  // What has to be mounted first keeps it down for a while yet.
+  const isQueued = state !== 'idle' && (await systemd.unitProperty(unit, 'Job', signal)) !== 0;
+  if (!isUp(state) && !isQueued) return;
   throw new SpawnletError('ERR_RUNNING', `machine ${name} runs, and cannot be ${what}`, {
     hint: `spawnlet machine stop ${name} first`,
   });
@@ -156,7 +212,7 @@ export async function* kill(deps: MachineDependencies, change: Of<'kill'>, signa
   const { unit } = placesOf(name);
   yield {
     do: 'job',
-    shown: { do: 'kill-unit', name: unit },
+    shown: [{ do: 'kill-unit', name: unit }],
     async run(wanted) {
       if (whom === 'leader') process.kill(leader, signalNumber);
       else await (await deps.systemd()).killUnit(unit, 'all', signalNumber, wanted);

@@ -59,7 +59,7 @@ export class Machines implements MachinesApi {
           const { steps, ...rest } =
             part.do === 'plan'
               ? part.plan
-              : ({ title: change.do, ifInterrupted: 'undo', steps: [part.shown] } as const);
+              : ({ title: change.do, ifInterrupted: 'undo', steps: part.shown } as const);
           const text = await applier.dryRun({ ...rest, steps });
           if (text !== nothing) texts.push(text);
         }
@@ -177,7 +177,7 @@ export class Machines implements MachinesApi {
   /** The machines that a change is about; whoever else changes one is refused with `ERR_BUSY`. */
   async #lock(change: MachineChange): Promise<AsyncDisposable> {
     const locks = new AsyncDisposableStack();
-    // To start and to stop is systemd's, which does one of them at a time.
+    // To start and to stop is systemd's, which does one of them at a time: who starts has the lock until the job is queued.
     if (['start', 'stop', 'restart', 'kill'].includes(change.do)) return locks;
     // An import locks the name once it knows it.
     if (change.do === 'import') return locks;

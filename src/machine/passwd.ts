@@ -25,7 +25,7 @@ export async function* passwd(
   }
   yield {
     do: 'job',
-    shown: step,
+    shown: [step],
     async run(wanted) {
       await setPassword(host, await runningOf(deps, name, wanted), user, password, wanted);
       return [];

@@ -126,6 +126,8 @@ export async function* restore(
       { do: 'copy-tree', name, from: kept.tree, path: fresh },
     ],
   });
+  // The copy took its time.
+  await refuseRunning(deps, name, 'restored', signal);
   const overlay: MachineStep[] = made.layers
     ? [
         { do: 'remove', path: machine.work },

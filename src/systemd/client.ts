@@ -99,8 +99,8 @@ export class SystemdClient implements AsyncDisposable {
   }
 
   /** Stops a unit that runs, starts it in any case, and waits. */
-  async restartUnit(name: string, mode: JobMode, signal: AbortSignal): Promise<void> {
-    await finished(this.#session, await this.enqueue('restart', name, mode, signal), signal);
+  async restartUnit(name: string, mode: JobMode, signal: AbortSignal, queued?: () => void): Promise<void> {
+    await finished(this.#session, await this.enqueue('restart', name, mode, signal, queued), signal);
   }
 
   /** Makes and starts a unit that has no file, and waits for the job. */
