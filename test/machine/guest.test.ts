@@ -155,7 +155,7 @@ describe('a fresh machine', () => {
 describe('a plan for a tree', () => {
   const bare = async () => {
     const root = await mkdtemp(join(work, 'tree-'));
-    await mkdir(join(root, 'etc/ssh'), { recursive: true });
+    for (const name of ['etc/ssh', 'usr']) await mkdir(join(root, name), { recursive: true });
     await writeFile(join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
     await writeFile(join(root, 'etc/shadow'), 'root:*:1::::::\n', { mode: 0o640 });
     return root;
