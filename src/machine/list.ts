@@ -65,7 +65,7 @@ async function memoryOf(files: Files, unit: string): Promise<number | undefined>
 
 const microsecond = 1000;
 
-/** All machines, by name: one question to systemd, and small files. */
+/** All machines, by name: one question to systemd, one more for each that runs, and small files. */
 export async function listMachines(
   files: Files,
   systemd: SystemdClient,

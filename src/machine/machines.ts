@@ -136,7 +136,10 @@ export class Machines implements MachinesApi {
     const { logWords, showLogs } = await import('./logs.ts');
     const isRunning = await this.#running(name, signal).then(
       () => true,
-      () => false,
+      (error: unknown) => {
+        if (error instanceof SpawnletError && error.code === 'ERR_NOT_RUNNING') return false;
+        throw error;
+      },
     );
     if (!isRunning) await (await import('./create.ts')).mounted(this.#deps, made, signal);
     return showLogs(host, logWords(name, placesOf(name).tree, isRunning, options), signal);

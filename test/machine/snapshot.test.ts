@@ -223,4 +223,5 @@ test('an ejected machine boots with nothing of spawnlet left', async () => {
   assert.equal((await status('free')).tree.kind, 'plain');
   await machine('start', 'free');
   await machine('rm', '--force', 'free');
+  await rm('/var/lib/machines/free', { recursive: true });
 });
