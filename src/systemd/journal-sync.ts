@@ -1,7 +1,8 @@
 import { connect } from 'node:net';
 import { isErrno, SpawnletError } from '../host/error.ts';
 
-const deadline = 10_000;
+/** journald answers when it has nothing else to do, which it may never have while a container logs without end. */
+const patience = 3_000;
 
 /** journald's varlink socket, of a namespace or of the host. */
 function socketOf(namespace: string | undefined): string {
@@ -11,14 +12,16 @@ function socketOf(namespace: string | undefined): string {
 
 /**
  * Waits until journald has written what was sent to it: `journalctl --sync` without the child. A program's last lines
- * may otherwise not be in the journal yet when its unit has ended. Nothing to wait for where no journald listens.
+ * may otherwise not be in the journal yet when its unit has ended. Nothing to wait for where no journald listens; not
+ * longer than three seconds where it is busy.
  */
 export async function syncJournal(namespace: string | undefined, signal: AbortSignal): Promise<void> {
-  const stop = AbortSignal.any([signal, AbortSignal.timeout(deadline)]);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const socket = connect(socketOf(namespace));
-  const abort = () => reject(stop.reason);
-  stop.addEventListener('abort', abort, { once: true });
+  const abort = () => reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  const late = AbortSignal.timeout(patience);
+  late.addEventListener('abort', () => resolve(), { once: true });
   let answer = '';
   socket.on('error', reject);
   socket.on('close', () => reject(new SpawnletError('ERR_JOURNAL', 'journald closed the connection')));
@@ -35,7 +38,7 @@ export async function syncJournal(namespace: string | undefined, signal: AbortSi
   } catch (error) {
     if (!isErrno(error, 'ENOENT', 'ECONNREFUSED')) throw error;
   } finally {
-    stop.removeEventListener('abort', abort);
+    signal.removeEventListener('abort', abort);
     socket.destroy();
   }
 }

@@ -2,7 +2,10 @@
 /** The journal's reader against a live journald. Runs as root where systemd is PID 1. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { rmSync, writeFileSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import * as fc from 'fast-check';
 import { type Children, systemChildren } from '../../src/host/child.ts';
@@ -227,4 +230,18 @@ test('a journal namespace is read apart from the host, and one that is not there
 
 test('a cursor that is none is an error that says so', async () => {
   await assert.rejects(entries({ of: unit('a.service'), afterCursor: 'nonsense' }), { code: 'ERR_JOURNAL' });
+});
+
+test('a journald that is too busy to answer does not keep its journal from being read', async () => {
+  const directory = '/run/systemd/journal.busy';
+  await mkdir(directory, { recursive: true });
+  const server = createServer(() => undefined).listen(`${directory}/io.systemd.journal`);
+  await once(server, 'listening');
+  await syncJournal('busy', signal);
+  const abort = new AbortController();
+  const waiting = syncJournal('busy', abort.signal);
+  abort.abort(new Error('the caller has no time'));
+  await assert.rejects(waiting, /no time/);
+  server.close();
+  await rm(directory, { recursive: true });
 });
