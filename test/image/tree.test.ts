@@ -467,8 +467,9 @@ describe('a killed command', () => {
     const script = 'echo $$ >/root/pid; exec "$@"';
     const child = await lab.spawn(['sh', '-c', script, 'sh', command, ...argv], { stdio: 'ignore' });
     await shell(`timeout 60 sh -c 'until test -e ${bases}/slow.building/tree/etc/waits; do sleep 0.1; done'`);
+    const gone = once(child, 'exit');
     await shell('kill -KILL $(cat /root/pid)');
-    await once(child, 'exit');
+    await gone;
     assert.match(await left(), /spawnlet-base-slow\.service +loaded +active/);
     await done('base', 'prune', '--dry-run');
     assert.equal(await left(), 'deb\n');
