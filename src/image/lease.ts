@@ -20,16 +20,18 @@ export async function takeLease(directory: string, host: Host, keys: readonly Le
 
 /** Removes the leases of processes that are gone. */
 export async function sweepLeases(directory: string, host: Host): Promise<void> {
+  // What is being written has another name until it is whole.
+  await host.files.sweep(leasesOf(directory));
   for (const name of await host.files.list(leasesOf(directory))) {
     const holder = holderOf(name);
-    if (!holder || !host.locks.isAlive(holder)) await host.files.remove(join(leasesOf(directory), name));
+    if (holder && !host.locks.isAlive(holder)) await host.files.remove(join(leasesOf(directory), name));
   }
 }
 
 /** What pulls and runs under way need. The caller holds the store's lock. */
 export async function leasedKeys(directory: string, host: Host): Promise<Leased[]> {
   await sweepLeases(directory, host);
-  const names = await host.files.list(leasesOf(directory));
+  const names = (await host.files.list(leasesOf(directory))).filter(name => holderOf(name) !== undefined);
   const texts = await Promise.all(names.map(name => host.files.read(join(leasesOf(directory), name))));
   return texts.flatMap(text => (text === undefined ? [] : (JSON.parse(text) as Leased[])));
 }

@@ -81,7 +81,7 @@ describe('an end', { concurrency: 3 }, () => {
     const waiting = done(['wait', 'slain']);
     await system('systemctl', 'kill', '--kill-whom=all', '--signal=KILL', 'slain');
     assert.equal(await waiting, '137\n');
-    assert.match(await done(['ps', '-a']), /^slain .*Exited \(137\) .*, SIGKILL/m);
+    assert.match(await done(['ps', '-a']), /^slain .*Exited \(137\).*, SIGKILL/m);
     await system('systemctl', 'reset-failed', 'slain');
     const { state } = await inspect('slain');
     assert.deepEqual([state.kind, state.exitCode], ['exited', 137]);
