@@ -59,13 +59,25 @@ export function quotedWord(what: string, text: string): string {
   return text.replaceAll(/[^"]+|"+/g, piece => (piece.startsWith('"') ? `'${piece}'` : `"${piece}"`));
 }
 
-/** The words of `Parameters=` and `Environment=`; undefined if a quote has no end. */
-export function quotedWords(value: string): string[] | undefined {
+/** What a backslash and what follows it stand for, and the characters that this takes; undefined if it is no escape. */
+export type Unescape = (behind: string) => { readonly text: string; readonly length: number } | undefined;
+
+/**
+ * The words of `Parameters=` and `Environment=`, where a backslash is one like any character; of a command line with
+ * `unescape`. Undefined if a quote has no end, or an escape is none.
+ */
+export function quotedWords(value: string, unescape?: Unescape): string[] | undefined {
   const words: string[] = [];
   let word: string | undefined;
   let quote: string | undefined;
-  for (const char of value) {
-    if (quote !== undefined) {
+  for (let at = 0; at < value.length; at++) {
+    const char = value[at] ?? '';
+    if (unescape && char === '\\') {
+      const escape = unescape(value.slice(at + 1));
+      if (!escape) return undefined;
+      word = (word ?? '') + escape.text;
+      at += escape.length;
+    } else if (quote !== undefined) {
       if (char === quote) quote = undefined;
       else word = (word ?? '') + char;
     } else if (char === '"' || char === "'") {

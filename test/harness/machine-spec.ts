@@ -1,26 +1,15 @@
 /** Specs of machines for tests: one that says nothing, and any. */
 import * as fc from 'fast-check';
+import { plainMachine } from '../../src/machine/fields.ts';
 import type { MachineFacts, NetworkLines } from '../../src/machine/lines.ts';
 import { type MachineSpec, type Mount, profileNames } from '../../src/machine/spec.ts';
 import { networkLines } from '../../src/network/lines.ts';
 import type { Interface, Network } from '../../src/network/spec.ts';
 
 export const plainSpec: MachineSpec = {
-  name: 'web',
-  from: { kind: 'base', name: 'debian' },
-  start: { kind: 'boot' },
-  enabled: false,
-  autostart: {},
+  ...plainMachine('web', { kind: 'base', name: 'debian' }),
   privateUsers: { kind: 'no' },
   network: { kind: 'none' },
-  mounts: [],
-  limits: {},
-  devices: [],
-  profiles: ['default'],
-  capabilities: [],
-  environment: {},
-  credentials: [],
-  firstBoot: { sshKeys: [], users: [], copy: [], run: [] },
 };
 
 export const plainFacts: MachineFacts = {

@@ -1,19 +1,12 @@
 // runs in a lab
 // A command that is killed at any border of its plan is undone or finished by the next one.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { build } from 'esbuild';
-import { systemChildren } from '../../src/host/child.ts';
 import { debianImage, done, type Fixture, spawnlet, useImages } from '../app/tools.ts';
+import { type KilledCommand, useKilledCommand } from './killed-command.ts';
 import { settledDifference, traces } from './traces.ts';
 
-const modules = join(import.meta.dirname, '../../node_modules');
-const directory = mkdtempSync(join(tmpdir(), 'borders-'));
-const program = join(directory, 'killed-at.cjs');
-const killed = 137;
+let command: KilledCommand;
 const image = 'localhost/images:deb';
 let images: Fixture;
 let ref = '';
@@ -21,17 +14,7 @@ let ref = '';
 let clean: readonly string[] = [];
 
 before(async () => {
-  // In one file, as the command itself is: it starts four times as fast.
-  await build({
-    entryPoints: [join(import.meta.dirname, 'killed-at.ts')],
-    outfile: program,
-    bundle: true,
-    platform: 'node',
-    format: 'cjs',
-    target: 'node24',
-    external: ['koffi'],
-  });
-  symlinkSync(modules, join(directory, 'node_modules'));
+  command = await useKilledCommand();
   images = await useImages({ deb: debianImage() });
   ref = images.ref('deb');
   await done(['run', '-d', '--name', 'first', ref, 'sleep', '1000']);
@@ -41,18 +24,10 @@ before(async () => {
 
 after(async () => {
   await images[Symbol.asyncDispose]();
-  rmSync(directory, { recursive: true });
+  await command[Symbol.asyncDispose]();
 });
 
-/** Runs a command that is killed at a border. False if it has fewer of them and went through. */
-async function runUntil(border: number, words: readonly string[]): Promise<boolean> {
-  const { code, stderr } = await systemChildren.capture(
-    [process.execPath, program, String(border), ...words],
-    { signal: AbortSignal.timeout(60_000), env: { ...process.env, NODE_PATH: modules } },
-  );
-  assert.ok(code === killed || code === 0, `border ${border}: ended with ${code}: ${stderr}`);
-  return code === killed;
-}
+const runUntil = (border: number, words: readonly string[]) => command.runUntil(border, words);
 
 /** Any next command: it says that it has cleaned up, and about nothing else. */
 async function nextCommand(at: string): Promise<string> {

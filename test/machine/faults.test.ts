@@ -1,33 +1,17 @@
 // runs in a lab
 // A command about machines that is killed at any border of its plans is undone or finished by the next one.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { build } from 'esbuild';
-import { systemChildren } from '../../src/host/child.ts';
 import { spawnlet, system } from '../app/tools.ts';
+import { type KilledCommand, useKilledCommand } from '../host/killed-command.ts';
 import { base, create, machine, useBase, world } from './machines.ts';
 
-const modules = join(import.meta.dirname, '../../node_modules');
-const directory = mkdtempSync(join(tmpdir(), 'machine-faults-'));
-const program = join(directory, 'killed-at.cjs');
-const killed = 137;
+let command: KilledCommand;
 let made: AsyncDisposable;
 let clean = '';
 
 before(async () => {
-  await build({
-    entryPoints: [join(import.meta.dirname, '../host/killed-at.ts')],
-    outfile: program,
-    bundle: true,
-    platform: 'node',
-    format: 'cjs',
-    target: 'node24',
-    external: ['koffi'],
-  });
-  symlinkSync(modules, join(directory, 'node_modules'));
+  command = await useKilledCommand();
   made = await useBase();
   // What the first machine leaves for all that follow.
   await create('first', '--enable');
@@ -38,18 +22,11 @@ before(async () => {
 
 after(async () => {
   await made[Symbol.asyncDispose]();
-  rmSync(directory, { recursive: true });
+  await command[Symbol.asyncDispose]();
 });
 
-/** Runs a command that is killed at a border. False if it has fewer of them and went through. */
-async function runUntil(border: number, words: readonly string[]): Promise<boolean> {
-  const { code, stderr } = await systemChildren.capture(
-    [process.execPath, program, String(border), 'machine', ...words],
-    { signal: AbortSignal.timeout(60_000), env: { ...process.env, NODE_PATH: modules } },
-  );
-  assert.ok(code === killed || code === 0, `border ${border}: ended with ${code}: ${stderr}`);
-  return code === killed;
-}
+const runUntil = (border: number, words: readonly string[]) =>
+  command.runUntil(border, ['machine', ...words]);
 
 /** Any next command: it says what it has cleaned up, and nothing else. Names of the machines that there are. */
 async function nextCommand(at: string): Promise<string[]> {

@@ -1,3 +1,4 @@
+import { quotedWords, type Unescape } from '../nspawn-words.ts';
 import { type NspawnOption, optionOf } from '../options.ts';
 
 /** `ExecStart=systemd-nspawn …` of a unit by hand, read as systemd and getopt_long(3) read it. */
@@ -46,44 +47,27 @@ function withoutVariables(word: string): string | undefined {
   return word.replaceAll('$$', '$');
 }
 
+/** systemd.syntax(7), "Supported escapes". */
+const unescape: Unescape = behind => {
+  const escape = /^(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([0-7]{3})|(.))/su.exec(behind);
+  const [all = '', hex, unicode, octal, letter = ''] = escape ?? [];
+  const code = hex ?? unicode;
+  const text =
+    code === undefined
+      ? octal === undefined
+        ? escapes[letter]
+        : String.fromCharCode(Number.parseInt(octal, 8))
+      : String.fromCharCode(Number.parseInt(code, 16));
+  return text === undefined ? undefined : { text, length: all.length };
+};
+
 /** The words of a command line, systemd.service(5); undefined if a quote is open, an escape is none, or a word is not fixed. */
 export function commandWords(line: string, instance: string): string[] | undefined {
-  const words: string[] = [];
-  let word: string | undefined;
-  let quote: string | undefined;
-  for (let at = 0; at < line.length; at++) {
-    const char = line[at] ?? '';
-    if (char === '\\') {
-      const escape = /^(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([0-7]{3})|(.))/su.exec(line.slice(at + 1));
-      const [all = '', hex, unicode, octal, letter = ''] = escape ?? [];
-      const code = hex ?? unicode;
-      const text =
-        code === undefined
-          ? octal === undefined
-            ? escapes[letter]
-            : String.fromCharCode(Number.parseInt(octal, 8))
-          : String.fromCharCode(Number.parseInt(code, 16));
-      if (text === undefined) return undefined;
-      word = (word ?? '') + text;
-      at += all.length;
-    } else if (quote !== undefined) {
-      if (char === quote) quote = undefined;
-      else word = (word ?? '') + char;
-    } else if (char === '"' || char === "'") {
-      quote = char;
-      word ??= '';
-    } else if (/[ \t]/.test(char)) {
-      if (word !== undefined) words.push(word);
-      word = undefined;
-    } else word = (word ?? '') + char;
-  }
-  if (quote !== undefined) return undefined;
-  if (word !== undefined) words.push(word);
-  const fixed = words.map(each => {
+  const fixed = quotedWords(line, unescape)?.map(each => {
     const text = withoutSpecifiers(each, instance);
     return text === undefined ? undefined : withoutVariables(text);
   });
-  return fixed.every(each => each !== undefined) ? fixed : undefined;
+  return fixed?.every(each => each !== undefined) ? fixed : undefined;
 }
 
 /** One letter and what is behind it in its word. */
