@@ -6,7 +6,7 @@ import { maxLinkName } from './names.ts';
 import type { NetworkFacts } from './observe.ts';
 import { refusePorts } from './ports.ts';
 import type { Addressing, Interface, Network, NetworkedMachine } from './spec.ts';
-import { allocate, hostAddress, parseCidr } from './subnet.ts';
+import { addressOf, allocate, hostAddress, parseCidr } from './subnet.ts';
 
 /** Names that ip(8), nft(8), systemd and ovs-vsctl(8) all take. */
 const linkPattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/;
@@ -147,7 +147,7 @@ function checkInterface(one: Interface, machine: string, facts: NetworkFacts): v
 function withAddresses(one: Interface, facts: NetworkFacts, taken: Iterable<string>): Interface {
   if (one.kind !== 'nat' || one.addresses === 'dhcp' || one.addresses.length > 0) return one;
   const bridge = hostAddress(facts.nat, 1);
-  const gateways = [bridge.v4, bridge.v6].map(address => address.replace(/\/.*$/, ''));
+  const gateways = [bridge.v4, bridge.v6].map(addressOf);
   return {
     ...one,
     addresses: allocate(facts.nat, taken),
@@ -196,12 +196,12 @@ function segmentOf(one: Interface): string | undefined {
 function refuseAddresses(one: Interface, others: readonly NetworkedMachine[]): void {
   const segment = segmentOf(one);
   if (segment === undefined || one.addresses === 'dhcp') return;
-  const bare = one.addresses.map(address => address.replace(/\/.*$/, ''));
+  const own = one.addresses.map(addressOf);
   for (const { name, network } of others) {
     if (network.kind !== 'private') continue;
     const shared = network.interfaces.filter(its => segmentOf(its) === segment);
     const theirs = addressesOf({ kind: 'private', interfaces: shared });
-    const twice = bare.find(address => theirs.includes(address));
+    const twice = own.find(address => theirs.includes(address));
     if (twice !== undefined)
       throw new SpawnletError('ERR_ADDRESS_TAKEN', `${twice} is machine ${name}'s`, {
         hint: 'give this one another address',

@@ -3,7 +3,7 @@ import { execLine } from '../systemd/escape.ts';
 import { linkName, natBridge, natUnit, stableMac } from './names.ts';
 import { natSteps, portLines } from './nat.ts';
 import type { Assignment, Interface, InterfaceKind, Network, NetworkedMachine } from './spec.ts';
-import type { Subnets } from './subnet.ts';
+import { addressOf, type Subnets } from './subnet.ts';
 
 /** Steps on the host that come before a machine starts: files alone. */
 export type NetworkStep = HostStep;
@@ -231,13 +231,13 @@ function distinct(lines: readonly Assignment[]): Assignment[] {
   });
 }
 
-/** Static addresses of a network, without prefix lengths, IPv4 first. */
+/** Static addresses of a network as {@link addressOf} has them, IPv4 first. */
 export function addressesOf(network: Network): string[] {
   const interfaces = network.kind === 'private' ? network.interfaces : [];
   const all = interfaces.flatMap(({ addresses }) => (addresses === 'dhcp' ? [] : addresses));
-  const bare = all.map(address => address.replace(/\/.*$/, ''));
+  const own = all.map(addressOf);
   return [
-    ...bare.filter(address => !address.includes(':')),
-    ...bare.filter(address => address.includes(':')),
+    ...own.filter(address => !address.includes(':')),
+    ...own.filter(address => address.includes(':')),
   ];
 }

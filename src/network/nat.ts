@@ -7,7 +7,7 @@ import type { SystemdStep } from '../systemd/executors.ts';
 import { parseUnit, renderUnit, section, unitFile, valuesOf } from '../systemd/unit-file.ts';
 import { natBridge, natUnit } from './names.ts';
 import type { Assignment, Interface, NetworkedMachine } from './spec.ts';
-import { hostAddress, type Subnets } from './subnet.ts';
+import { addressOf, hostAddress, type Subnets } from './subnet.ts';
 
 export const natUnitPath = `${persistentUnits}/${natUnit}`;
 const rulesPath = `${natDirectory}/nat.nft`;
@@ -223,11 +223,9 @@ export function natRemoval(others: readonly NetworkedMachine[]): (HostStep | Sys
 export const lockNetwork = (locks: Locks, signal: AbortSignal): Promise<Lock> =>
   locks.wait('network', signal);
 
-const bare = (address: string) => address.replace(/\/.*$/, '');
-
 /** Lines that publish the ports of an interface while the machine runs. */
 export function portLines(one: Extract<Interface, { kind: 'nat' }>): Assignment[] {
-  const addresses = one.addresses === 'dhcp' ? [] : one.addresses.map(bare);
+  const addresses = one.addresses === 'dhcp' ? [] : one.addresses.map(addressOf);
   const takeBack = execLine(['/bin/sh', unpublishPath, ...addresses], '-');
   const ports = one.ports.flatMap(({ protocol, address, hostPort, port }) =>
     addresses

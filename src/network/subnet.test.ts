@@ -2,11 +2,10 @@ import assert from 'node:assert/strict';
 import { BlockList } from 'node:net';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { allocate, chooseSubnets, hostAddress, parseCidr } from './subnet.ts';
+import { addressOf, allocate, chooseSubnets, hostAddress, parseCidr } from './subnet.ts';
 
 const hostId = '0123456789abcdef0123456789abcdef';
 const subnets = chooseSubnets([], hostId);
-const bare = (address: string) => address.replace(/\/.*$/, '');
 
 test('the bridge gets the first network that no route of the host leads into', () => {
   assert.equal(subnets.v4, '10.153.0.0/22');
@@ -28,17 +27,17 @@ test('machines get addresses of the network, each its own, and never the bridgeâ
   list.addSubnet(network, Number(prefix), 'ipv4');
   fc.assert(
     fc.property(fc.uniqueArray(fc.integer({ min: 2, max: 1022 }), { maxLength: 300 }), hosts => {
-      const taken = hosts.flatMap(host => Object.values(hostAddress(subnets, host)).map(bare));
+      const taken = hosts.flatMap(host => Object.values(hostAddress(subnets, host)).map(addressOf));
       const [v4, v6] = allocate(subnets, taken);
-      assert.ok(list.check(bare(v4), 'ipv4') && parseCidr(v4) && parseCidr(v6));
-      assert.ok(!taken.includes(bare(v4)) && !taken.includes(bare(v6)));
-      assert.notEqual(bare(v4), bare(hostAddress(subnets, 1).v4));
+      assert.ok(list.check(addressOf(v4), 'ipv4') && parseCidr(v4) && parseCidr(v6));
+      assert.ok(!taken.includes(addressOf(v4)) && !taken.includes(addressOf(v6)));
+      assert.notEqual(addressOf(v4), addressOf(hostAddress(subnets, 1).v4));
     }),
   );
 });
 
 test('a full network is refused', () => {
-  const taken = Array.from({ length: 1021 }, (_value, at) => bare(hostAddress(subnets, at + 2).v4));
+  const taken = Array.from({ length: 1021 }, (_value, at) => addressOf(hostAddress(subnets, at + 2).v4));
   assert.equal(new Set(taken).size, 1021);
   assert.throws(() => allocate(subnets, taken), { code: 'ERR_NETWORK_FULL' });
   assert.equal(allocate(subnets, taken.slice(0, -1))[0], '10.153.3.254/22');
@@ -56,4 +55,14 @@ test('a CIDR is an address and a length that its family has', () => {
     '/8',
   ])
     assert.equal(parseCidr(text), undefined, text);
+});
+
+test('an address is written as the kernelâ€™s tools list it, whoever has written it', () => {
+  for (const [written, listed] of [
+    ['fd00:0123:0004::2/64', 'fd00:123:4::2'],
+    ['FD00:0:0:0:0:0:0:2/64', 'fd00::2'],
+    ['10.0.0.2/24', '10.0.0.2'],
+    ['10.0.0.2', '10.0.0.2'],
+  ] as const)
+    assert.equal(addressOf(written), listed);
 });

@@ -1,4 +1,4 @@
-import { BlockList, isIP, isIPv4 } from 'node:net';
+import { BlockList, isIP, isIPv4, SocketAddress } from 'node:net';
 import { sha256 } from '../host/digest.ts';
 import { SpawnletError } from '../host/error.ts';
 
@@ -22,6 +22,15 @@ export function parseCidr(text: string): Cidr | undefined {
   const prefix = Number(digits);
   if (family === 0 || prefix > (family === 4 ? 32 : 128) || address.includes('%')) return undefined;
   return { address, prefix };
+}
+
+/**
+ * The address of a CIDR as the kernel's tools show it, RFC 5952: `fd00:0123::2/64` is `fd00:123::2`. Only so can two be
+ * compared, or one be found in what nft lists.
+ */
+export function addressOf(cidr: string): string {
+  const address = cidr.replace(/\/.*$/, '');
+  return isIP(address) === 6 ? new SocketAddress({ address, family: 'ipv6' }).address : address;
 }
 
 /** Private networks that Docker, podman, Kubernetes and home routers do not use by themselves. */
@@ -82,15 +91,14 @@ export function hostAddress(subnets: Subnets, host: number): { readonly v4: stri
 /**
  * The lowest addresses of the bridge's networks that no machine has: one of each, with the same host number.
  *
- * @param taken addresses of other machines, without prefix lengths
+ * @param taken addresses of other machines, as {@link addressOf} has them
  * @throws ERR_NETWORK_FULL
  */
 export function allocate(subnets: Subnets, taken: Iterable<string>): readonly [v4: string, v6: string] {
   const used = new Set(taken);
-  const bare = (address: string) => address.replace(/\/.*$/, '');
   for (let host = 2; host <= lastHost; host++) {
     const { v4, v6 } = hostAddress(subnets, host);
-    if (!used.has(bare(v4)) && !used.has(bare(v6))) return [v4, v6];
+    if (!used.has(addressOf(v4)) && !used.has(addressOf(v6))) return [v4, v6];
   }
   throw new SpawnletError('ERR_NETWORK_FULL', `every address of ${subnets.v4} is a machine's`, {
     hint: 'spawnlet machine ls shows them; use a bridge of your own for more: --network bridge=NAME',
