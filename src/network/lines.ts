@@ -236,8 +236,5 @@ export function addressesOf(network: Network): string[] {
   const interfaces = network.kind === 'private' ? network.interfaces : [];
   const all = interfaces.flatMap(({ addresses }) => (addresses === 'dhcp' ? [] : addresses));
   const own = all.map(addressOf);
-  return [
-    ...own.filter(address => !address.includes(':')),
-    ...own.filter(address => address.includes(':')),
-  ];
+  return [...own.filter(address => !address.includes(':')), ...own.filter(address => address.includes(':'))];
 }

@@ -99,7 +99,7 @@ describe('signals', { concurrency: 2 }, () => {
 });
 
 test('a container whose command was killed goes on, and can be attached to', async () => {
-  const program = 'trap "echo heard; exit 6" USR1; echo ready; while :; do sleep 0.05; done';
+  const program = 'trap "echo heard; exit 6" USR1; while :; do echo ready; sleep 0.05; done';
   const child = begin('run', '--name=orphan', image, 'sh', '-c', program);
   const end = ended(child);
   await listen(child)('ready');
@@ -107,12 +107,7 @@ test('a container whose command was killed goes on, and can be attached to', asy
   assert.equal(await end, 137);
   const second = begin('attach', 'orphan');
   const [code, heard] = [ended(second), listen(second)];
-  const conmon = (await system('systemctl', 'show', '-P', 'MainPID', 'orphan')).trim();
-  await eventually(
-    async () =>
-      (await system('sh', '-c', `ls -l /proc/${conmon}/fd | grep -c socket`)).trim() > '2' ? true : undefined,
-    'conmon has somebody attached',
-  );
+  await heard('ready');
   await done(['kill', '-s', 'USR1', 'orphan']);
   assert.equal(await code, 6);
   assert.match(await heard('heard'), /heard/);
