@@ -70,7 +70,7 @@ started() {
   local made
   read -r made <&4
   [ -e ${run}/pid ] || exit 1
-${spec.terminal ? '' : openStreams(run)}${indented(gateScript(name, `${crunCommand(name)} kill ${id} KILL; exit 1`))}${removeAfterwards ? '' : indented(ifKilled(spec))}  wait
+${removeAfterwards ? '' : indented(ifKilled(spec))}${spec.terminal ? '' : openStreams(run)}${indented(gateScript(name, `${crunCommand(name)} kill ${id} KILL; exit 1`))}  wait
   exec ${crunCommand(name)} start ${id}
 }
 exec 3> >(started 4<&0 < /dev/null)

@@ -67,16 +67,16 @@ function prepare({ directory, volumes, missingDirectory }: ContainerSpec): strin
 
 /**
  * Tells whoever started the container by hand (`spawnlet run`, which attaches first) that it is made, by a file, and waits
- * for a line through the gate; a start by systemd finds no gate and goes on. Without an answer `otherwise` runs.
+ * for a line through the gate; a start by systemd finds no gate and goes on, since the gate goes with the run's directory.
+ * Without an answer `otherwise` runs.
  */
 export function gateScript(name: string, otherwise: string): string {
   const run = runDirectoryOf(name);
   return `if [ -p ${run}/gate ]; then
   exec 5<>${run}/gate
   : > ${run}/made
-  read -r -t 10 -u 5 _ || { echo 'spawnlet run went away before it had attached' >&2; rm -f ${run}/gate; ${otherwise}; }
+  read -r -t 10 -u 5 _ || { echo 'spawnlet run went away before it had attached' >&2; ${otherwise}; }
   exec 5>&-
-  rm -f ${run}/gate
 fi
 `;
 }
