@@ -5,7 +5,7 @@
 import { writeFileSync } from 'node:fs';
 
 /** Top first. `main` and `cli` see every room; no room sees them. */
-const rooms = ['host', 'systemd', 'image', 'engine', 'network', 'app', 'lab'];
+const rooms = ['host', 'systemd', 'image', 'engine', 'network', 'app', 'machine', 'pod', 'kubelet', 'lab'];
 
 const overrides = rooms.map((room, index) => ({
   files: [`src/${room}/**`],
