@@ -118,7 +118,7 @@ test('what YAML can do beyond plain values is refused', async () => {
   await refuses(`${plain}  <<: { enabled: true }\n`, /spec\.<< is not known/);
   await refuses(`${plain}  __proto__: { enabled: true }\n`, /spec\.__proto__ is not known/);
   await refuses(`${plain}  constructor: 1\n`, /spec\.constructor is not known/);
-  await refuses(`${plain}  from: base:x\n`, /web\.yaml:7: is not YAML: Map keys must be unique/);
+  await refuses(`${plain}  from: base:x\n`, /web\.yaml:7: has the key from twice/);
   await refuses(`${plain}  ? [a]\n  : b\n`, /has a key that is no text/);
   await refuses('['.repeat(5000), /is not YAML/);
   await refuses('x'.repeat(1024 * 1024 + 1), /is longer than 1 MiB/);

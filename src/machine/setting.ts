@@ -2,8 +2,9 @@
 
 import { SpawnletError } from '../host/error.ts';
 import type { Json } from '../host/step.ts';
+import { Faults } from '../host/yaml.ts';
 import { type MachineBody, machineBody } from './fields.ts';
-import { Faults, nodeOf, type Shape } from './shape.ts';
+import { nodeOf, type Shape } from './shape.ts';
 import type { MachineSpec } from './spec.ts';
 
 const hint =

@@ -3,36 +3,13 @@
  * table of shapes is the one definition of a format. Here are the shapes of scalars; structure.ts has the others.
  */
 import type { Json } from '../host/step.ts';
-
-/** A node of a document, whatever it was written in. Lines count from 1; 0 where there is none. */
-export type Node = { readonly line: number } & (
-  | { readonly kind: 'scalar'; readonly value: string | number | boolean | null }
-  | { readonly kind: 'list'; readonly items: readonly Node[] }
-  | { readonly kind: 'map'; readonly entries: ReadonlyMap<string, Node> }
-);
+import { type Fault, Faults, type Node } from '../host/yaml.ts';
 
 export interface At {
   /** `spec.limits.memory`. */
   readonly path: string;
   /** What relative paths of the host are taken from. */
   readonly directory: string;
-}
-
-/** One thing that is wrong: where, what, and what would be right. */
-export interface Fault {
-  readonly line: number;
-  readonly path: string;
-  readonly text: string;
-}
-
-/** All that is wrong with a node. */
-export class Faults extends Error {
-  readonly list: readonly Fault[];
-
-  constructor(list: readonly Fault[]) {
-    super(list.map(({ path, text }) => `${path} ${text}`).join('; '));
-    this.list = list;
-  }
 }
 
 /** What a parser of texts throws; the message says what it takes: `a whole number of at least 1`. */

@@ -1,7 +1,8 @@
 /** Shapes of lists, mappings and records; see shape.ts. */
 
 import type { Json } from '../host/step.ts';
-import { below, choice, Expected, every, fault, type Node, type Shape, shown } from './shape.ts';
+import type { Node } from '../host/yaml.ts';
+import { below, choice, Expected, every, fault, type Shape, shown } from './shape.ts';
 
 /** A structured value on a command line: JSON, or what is no value of it. */
 function jsonOf(value: string): Json {
