@@ -11,11 +11,11 @@ export interface Quantity {
 }
 
 const billion = 1_000_000_000n;
-/** The API takes more for this: 2^63 − 1 units. */
+/** The API takes more of 1024s for this: 2^63 − 1 units. */
 const most = (2n ** 63n - 1n) * billion;
 /** A quantity that is longer is no quantity; the API's longest has some 30 digits. */
 const longestText = 64;
-/** Beyond this power of ten every number is more than {@link most}, or rounds to one billionth. */
+/** Powers of ten beyond this make a quantity that is nobody's. */
 const farthestPower = 100;
 
 const pattern =
@@ -37,8 +37,8 @@ export function parseQuantity(text: string): Quantity | undefined {
   const ten = (power === undefined ? (decimalPowers.get(suffix) ?? 0) : Number(power)) - fraction.length + 9;
   const exact = Math.max(-farthestPower, Math.min(farthestPower, ten));
   const scaled = digits * (binary === undefined ? 1n : 1024n ** BigInt(binary));
-  const size = exact >= 0 ? scaled * 10n ** BigInt(exact) : ceilingOf(scaled, 10n ** BigInt(-exact));
-  const nano = size > most ? most : size;
+  const size = exact >= 0 ? scaled * 10n ** BigInt(exact) : wholeOf(scaled, 10n ** BigInt(-exact));
+  const nano = binary !== undefined && size > most ? most : size;
   const format = power === undefined ? (binary === undefined ? 'decimal' : 'binary') : 'exponent';
   return { nano: sign === '-' ? -nano : nano, format };
 }
@@ -50,18 +50,21 @@ export function quantityOf(text: string): Quantity {
   throw new Error(`${JSON.stringify(text)} is no quantity, and was not refused`);
 }
 
-const ceilingOf = (value: bigint, divisor: bigint) =>
-  value > 0n ? (value + divisor - 1n) / divisor : value / divisor;
+/** Rounds away from zero. */
+function wholeOf(value: bigint, divisor: bigint): bigint {
+  const more = value < 0n ? 1n - divisor : divisor - 1n;
+  return (value + more) / divisor;
+}
 
-/** Whole units rounded up: bytes, processes. More than JavaScript counts exactly, 8 PiB, is that much. */
+/** Whole units, rounded away from zero: bytes, processes. More than JavaScript counts exactly, 8 PiB, is that much. */
 export const unitsOf = (text: string) => countOf(quantityOf(text).nano, billion);
 
-/** Whole thousandths rounded up: millicores. */
+/** Whole thousandths, rounded away from zero: millicores. */
 export const millisOf = (text: string) => countOf(quantityOf(text).nano, billion / 1000n);
 
-/** A number of billionths in units of so many billionths, rounded up. */
+/** A number of billionths in units of so many billionths, rounded away from zero. */
 export function countOf(nano: bigint, unit: bigint): number {
-  const count = Number(ceilingOf(nano, unit));
+  const count = Number(wholeOf(nano, unit));
   return Math.max(-Number.MAX_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, count));
 }
 
@@ -69,7 +72,8 @@ export function countOf(nano: bigint, unit: bigint): number {
 export function formatQuantity({ nano, format }: Quantity): string {
   const sign = nano < 0n ? '-' : '';
   const size = nano < 0n ? -nano : nano;
-  if (format === 'binary' && size >= 1024n * billion) return `${sign}${binaryText(ceilingOf(size, billion))}`;
+  if (format === 'binary' && size >= 1024n * billion && size % billion === 0n)
+    return `${sign}${binaryText(size / billion)}`;
   if (size === 0n) return '0';
   let digits = size;
   let power = -9;
