@@ -95,19 +95,31 @@ export function processOf(spec: ContainerSpec, args: readonly string[] = spec.ar
       ambient: [],
     },
     noNewPrivileges: spec.noNewPrivileges,
+    ...(spec.oomScoreAdj !== undefined && { oomScoreAdj: spec.oomScoreAdj }),
   };
+}
+
+/** Those that it has of its own, and those that it joins. */
+function namespacesOf({ joins = {}, shares = [], network, cgroups }: ContainerSpec) {
+  const own = (type: 'pid' | 'ipc') => {
+    if (shares.includes(type)) return [];
+    const path = joins[type];
+    return [path === undefined ? { type } : { type, path }];
+  };
+  return [
+    ...own('pid'),
+    { type: 'mount' },
+    ...own('ipc'),
+    { type: 'uts' },
+    ...(joins.network === undefined ? [] : [{ type: 'network', path: joins.network }]),
+    ...(joins.network === undefined && network === 'none' ? [{ type: 'network' }] : []),
+    ...(cgroups === 2 ? [{ type: 'cgroup' }] : []),
+  ];
 }
 
 /** The bundle of a container, with notes of the caller's. Limits are not in it: they are the unit's. */
 export function bundleOf(spec: ContainerSpec, annotations: Readonly<Record<string, string>>): Bundle {
-  const namespaces = [
-    'pid',
-    'mount',
-    'ipc',
-    'uts',
-    ...(spec.network === 'none' ? ['network'] : []),
-    ...(spec.cgroups === 2 ? ['cgroup'] : []),
-  ];
+  const isOpen = spec.privileged || spec.unmasked === true;
   return {
     ociVersion: '1.0.0',
     process: processOf(spec),
@@ -115,11 +127,12 @@ export function bundleOf(spec: ContainerSpec, annotations: Readonly<Record<strin
     ...(spec.hostname && { hostname: spec.hostname }),
     mounts: [...kernelMounts(spec), ...nested(spec.mounts).map(bundleMount)],
     linux: {
-      namespaces: namespaces.map(type => ({ type })),
+      namespaces: namespacesOf(spec),
+      ...(spec.sysctls && { sysctl: spec.sysctls }),
       devices: bundleDevices(spec),
       ...(spec.seccomp !== 'unconfined' && { seccomp: spec.seccomp }),
-      maskedPaths: spec.privileged ? [] : maskedPaths,
-      readonlyPaths: spec.privileged ? [] : readonlyPaths,
+      maskedPaths: isOpen ? [] : maskedPaths,
+      readonlyPaths: isOpen ? [] : readonlyPaths,
       rootfsPropagation: 'private',
     },
     annotations,

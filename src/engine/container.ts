@@ -32,6 +32,18 @@ export interface ContainerSpec {
   readonly noNewPrivileges: boolean;
   readonly seccomp: Seccomp | 'unconfined';
   readonly network: 'host' | 'none';
+  /** Namespaces that it joins instead of having its own, by their files. */
+  readonly joins?: { readonly network?: string; readonly ipc?: string; readonly pid?: string };
+  /** Namespaces of the host that it stays in. */
+  readonly shares?: readonly ('pid' | 'ipc')[];
+  /** Its names and name servers are files that its mounts bring; they are not taken from the host at each start. */
+  readonly namesGiven?: true;
+  /** What of /proc and /sys tells too much can be seen. */
+  readonly unmasked?: true;
+  /** -1000 to 1000; the unit's if it is not here. */
+  readonly oomScoreAdj?: number;
+  /** Settings of the kernel in its namespaces: `net.ipv4.ip_unprivileged_port_start`. */
+  readonly sysctls?: Readonly<Record<string, string>>;
   /** The host's. */
   readonly cgroups: CgroupVersion;
   readonly limits: Limits;

@@ -18,6 +18,8 @@ done
 const ownName = (hostname: string) => `printf '127.0.0.1\\t%s\\n' ${quoted(hostname)} >> hosts
 `;
 
+const hasHostNames = (spec: ContainerSpec) => spec.network === 'host' && !spec.namesGiven;
+
 /** Highest first, as overlayfs wants it; an image without layers still needs one lower directory. */
 const lowerDirectories = (spec: ContainerSpec): string =>
   spec.layers.length === 0 ? `${spec.directory}/empty` : spec.layers.toReversed().join(':');
@@ -38,7 +40,7 @@ if [ -e ${runDirectoryOf(name)}/fifos ]; then
   mkfifo -m 600 $fifos
 fi
 cd ${directory}
-${spec.network === 'host' ? hostNames : ''}${spec.network === 'host' && spec.hostname ? ownName(spec.hostname) : ''}cd ${layersDirectory}
+${hasHostNames(spec) ? hostNames : ''}${hasHostNames(spec) && spec.hostname ? ownName(spec.hostname) : ''}cd ${layersDirectory}
 mount -t overlay overlay -o lowerdir=${lowerDirectories(spec)},upperdir=${directory}/upper,workdir=${directory}/work \\
   ${directory}/rootfs 2> ${directory}/error || { cat ${directory}/error >&2; exit 1; }
 cd ${directory}
