@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fieldsOf, isTypeName, type TypeName } from '../api/kubernetes.ts';
+import { elsewhere, fieldPaths, refused, supportOf, typesIn, working } from './fields.ts';
+
+/** Types whose fields a node has to answer for. */
+function typesOfPods(): Set<TypeName> {
+  const found = new Set<TypeName>(['PodSpec']);
+  for (const type of found) {
+    for (const [name, { type: value }] of fieldsOf(type)) {
+      const inner = typesIn(value);
+      if (inner && supportOf(type, name).kind === 'works') found.add(inner);
+    }
+  }
+  return found;
+}
+
+const named = (type: TypeName) =>
+  [working[type], elsewhere[type], Object.keys(refused[type] ?? {}).join(' ')]
+    .join(' ')
+    .split(/\s+/)
+    .filter(Boolean);
+
+test('each field of a pod is named once, and each that is named is one of the API', () => {
+  const types = typesOfPods();
+  for (const type of types)
+    assert.deepEqual(named(type).toSorted(), [...fieldsOf(type).keys()].toSorted(), type);
+  for (const type of [...Object.keys(working), ...Object.keys(elsewhere), ...Object.keys(refused)]) {
+    assert.ok(isTypeName(type), type);
+    assert.ok(types.has(type), `${type} is in no pod`);
+  }
+});
+
+test('what is refused says why', () => {
+  for (const reasons of Object.values(refused))
+    for (const reason of Object.values(reasons)) assert.ok(reason.length > 10, reason);
+  assert.deepEqual(supportOf('Volume', 'gitRepo').kind, 'refused');
+  assert.deepEqual(supportOf('PodSpec', 'affinity').kind, 'elsewhere');
+  assert.deepEqual(supportOf('DeploymentSpec', 'replicas').kind, 'works');
+});
+
+test('every place in a pod can be listed', () => {
+  const paths = new Map(fieldPaths());
+  assert.ok(paths.size > 500, String(paths.size));
+  assert.equal(paths.get('containers[].env[].valueFrom.secretKeyRef.key')?.kind, 'works');
+  assert.equal(paths.get('volumes[].csi')?.kind, 'refused');
+  assert.equal(paths.has('volumes[].csi.driver'), false);
+  assert.equal(paths.get('resources.limits')?.kind, 'works');
+});
