@@ -9,6 +9,7 @@ import type { OwnLabStep } from './lab/step.ts';
 import type { WriteGuest } from './machine/guest/write.ts';
 import type { OwnMachineStep } from './machine/step.ts';
 import type { OwnBridgeStep } from './network/bridge.ts';
+import type { CniStep } from './network/cni/executors.ts';
 
 const caught: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
@@ -76,6 +77,9 @@ export async function makeContext(
       (await import('./machine/executors.ts')).machineExecutors(host, systemd),
     );
     const bridgeSteps = once(async () => (await import('./network/executors.ts')).bridgeExecutors(host));
+    const cniSteps = once(async () =>
+      (await import('./network/cni/executors.ts')).cniExecutors({ host, systemd }),
+    );
     const labSteps = once(async () => (await import('./lab/step.ts')).labExecutors(host));
     return makeApplier<AnyStep>(
       {
@@ -103,6 +107,10 @@ export async function makeContext(
           machineSteps,
         ),
         ...loadLater<OwnBridgeStep>({ 'set-up-bridge': true, 'take-down-bridge': true }, bridgeSteps),
+        ...loadLater<CniStep>(
+          { 'make-netns': true, 'remove-netns': true, 'cni-add': true, 'cni-del': true },
+          cniSteps,
+        ),
         ...loadLater<OwnLabStep>(
           {
             'build-tree': true,

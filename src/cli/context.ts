@@ -12,10 +12,11 @@ import type { LabStep } from '../lab/plan.ts';
 import type { Machines } from '../machine/machines.ts';
 import type { MachineStep } from '../machine/step.ts';
 import type { OwnBridgeStep } from '../network/bridge.ts';
+import type { CniStep } from '../network/cni/executors.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 
 /** Every step that any room knows. */
-export type AnyStep = AppStep | ImageStep | TreeStep | LabStep | MachineStep | OwnBridgeStep;
+export type AnyStep = AppStep | ImageStep | TreeStep | LabStep | MachineStep | OwnBridgeStep | CniStep;
 
 /** What commands work with; each part is loaded when it is first asked for. */
 export interface Context {
