@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { container, ended, known, noon, seconds } from '../status/fake-pod.ts';
 import type { Backoff, Terminated } from '../status/observed.ts';
-import { afterFailedPull, crashKey, kubeletLimits, nextBackoff, restartAt, retryAt } from './backoff.ts';
+import { afterEnd, afterFailedPull, crashKey, kubeletLimits, restartAt, retryAt } from './backoff.ts';
 
 const limits = kubeletLimits();
 const main = container('main');
@@ -13,8 +13,8 @@ function delays(count: number, lasting: number, knobs = limits): number[] {
   let backOff: Backoff | undefined;
   return Array.from({ length: count }, () => {
     const end = ended(1, { startedAt: now, finishedAt: now + lasting });
-    const at = restartAt(main, known(end, backOff && { backOff }), end, knobs);
-    backOff = nextBackoff(backOff, crashKey(main), end.finishedAt, at, knobs.crash);
+    const at = restartAt(main, known(end, backOff && { backOff }), end, knobs) ?? end.finishedAt;
+    backOff = afterEnd(main, known(end, backOff && { backOff }), end, at, knobs);
     now = at;
     return (at - end.finishedAt) / 1000;
   });
@@ -43,11 +43,8 @@ test('another image or other resources begin anew', () => {
     { ...main, image: 'other' },
     { ...main, resources: { limits: { cpu: '2' } } },
   ]) {
-    assert.equal(restartAt(other, known(end, { backOff }), end, limits), end.finishedAt);
-    assert.equal(
-      nextBackoff(backOff, crashKey(other), end.finishedAt, noon, limits.crash).delay,
-      seconds(10),
-    );
+    assert.equal(restartAt(other, known(end, { backOff }), end, limits), undefined);
+    assert.equal(afterEnd(other, known(end, { backOff }), end, noon, limits).delay, seconds(10));
   }
 });
 
@@ -56,7 +53,8 @@ test('a container that a probe has ended starts at once, unless it had run for l
   const at = (lasting: number, cause?: 'liveness' | 'postStart') => {
     const stopped = cause && { cause, message: '' };
     const end: Terminated = ended(137, { finishedAt: noon + seconds(lasting), ...(stopped && { stopped }) });
-    return (restartAt(main, known(end, { backOff }), end, limits) - end.finishedAt) / 1000;
+    const until = restartAt(main, known(end, { backOff }), end, limits);
+    return until === undefined ? 0 : (until - end.finishedAt) / 1000;
   };
   assert.deepEqual([at(20, 'liveness'), at(19, 'liveness'), at(20), at(20, 'postStart')], [0, 20, 20, 20]);
 });
@@ -76,4 +74,15 @@ test('a pull that fails is tried again after 10 s to 5 min, another image at onc
   assert.equal(retryAt(main, known({ kind: 'waiting' }), failure(), limits), now + seconds(10));
   const missing = { reason: 'CreateContainerConfigError', message: 'secret "x" not found', at: now } as const;
   assert.equal(retryAt(main, observed, missing, limits), now + seconds(10));
+});
+
+test('a start that was decided and then cut off waits no second time, and counts once', () => {
+  const end = ended(1);
+  const at = end.finishedAt + seconds(10);
+  const before = known(end, { backOff: { key: crashKey(main), delay: seconds(10), updated: noon } });
+  const backOff = afterEnd(main, before, end, at, limits);
+  assert.deepEqual(backOff, { key: crashKey(main), delay: seconds(20), updated: at });
+  const cutOff = known(end, { backOff });
+  assert.equal(restartAt(main, cutOff, end, limits), undefined);
+  assert.deepEqual(afterEnd(main, cutOff, end, at + 1, limits), backOff);
 });

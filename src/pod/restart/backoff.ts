@@ -52,7 +52,7 @@ export const crashKey = (container: Container): string =>
   JSON.stringify([container.name, container.image ?? '', container.resources ?? {}]);
 
 /** The record that remembers a try which is made now, after something ended at `event`. */
-export function nextBackoff(
+function nextBackoff(
   former: Backoff | undefined,
   key: string,
   event: number,
@@ -64,8 +64,11 @@ export function nextBackoff(
   return { key, delay, updated: now };
 }
 
+/** True if the start after this end was decided already: what it was to wait for is over. */
+const isGranted = (backOff: Backoff, end: Terminated): boolean => backOff.updated > end.finishedAt;
+
 /**
- * When a container that has ended may run again: the first time at once, then after its delay. One that was ended to
+ * Until when a container that has ended has to wait: not at all the first time, then for its delay. One that was ended to
  * have it anew, and had run for longer than its delay, need not wait.
  */
 export function restartAt(
@@ -73,12 +76,26 @@ export function restartAt(
   observed: ContainerObserved,
   end: Terminated,
   limits: RestartLimits,
-): number {
+): number | undefined {
   const backOff = observed.backOff?.key === crashKey(container) ? observed.backOff : undefined;
-  if (!backOff || end.finishedAt - backOff.updated > limits.crash.forgottenAfter) return end.finishedAt;
+  if (!backOff || isGranted(backOff, end)) return undefined;
+  if (end.finishedAt - backOff.updated > limits.crash.forgottenAfter) return undefined;
   const ran = end.finishedAt - (end.startedAt ?? end.finishedAt);
-  if (end.stopped && end.stopped.cause !== 'postStart' && ran >= backOff.delay) return end.finishedAt;
+  if (end.stopped && end.stopped.cause !== 'postStart' && ran >= backOff.delay) return undefined;
   return end.finishedAt + backOff.delay;
+}
+
+/** What to record of the start after an end: it counts once, however often the start has to be tried. */
+export function afterEnd(
+  container: Container,
+  { backOff }: ContainerObserved,
+  end: Terminated,
+  now: number,
+  limits: RestartLimits,
+): Backoff {
+  const key = crashKey(container);
+  if (backOff?.key === key && isGranted(backOff, end)) return backOff;
+  return nextBackoff(backOff, key, end.finishedAt, now, limits.crash);
 }
 
 const pullFailures: readonly string[] = [

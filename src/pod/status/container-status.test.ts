@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ContainerState as ApiState, Pod, PodSpec } from '../api/kubernetes.ts';
-import { container, ended, known, knownOf, noon, podWith, running, seconds, sidecar } from './fake-pod.ts';
+import {
+  container,
+  ended,
+  known,
+  knownOf,
+  noon,
+  podWith,
+  running,
+  seconds,
+  sidecar,
+  starting,
+} from './fake-pod.ts';
 import type { ContainerObserved, Observed } from './observed.ts';
 import { podStatus } from './status.ts';
 import { lost, reasonOf } from './termination.ts';
@@ -44,7 +55,7 @@ const rows: Row[] = [
     'waiting PodInitializing',
     '',
   ],
-  ['starting', {}, known({ kind: 'starting', attempt: 0 }), noon, 'waiting ContainerCreating', ''],
+  ['starting', {}, known(starting()), noon, 'waiting ContainerCreating', ''],
   ['running', {}, known(running()), noon, 'running', ''],
   ['running again', {}, known(running(), { last: ended(1) }), noon, 'running', 'terminated 1 Error'],
   ['a hook failed', {}, known(running({ hookFailed: 'no' })), noon, 'waiting PostStartHookError', ''],
@@ -106,6 +117,14 @@ const rows: Row[] = [
     'waiting PostStartHookError',
     'terminated 143 Error',
   ],
+  [
+    'ended well, by a probe that wants it anew',
+    { restartPolicy: 'OnFailure' },
+    known(ended(0, { stopped: { cause: 'liveness', message: '' } })),
+    later,
+    'waiting ContainerCreating',
+    'terminated 0 Completed',
+  ],
   ['the pull failed', {}, known({ kind: 'waiting', failure: pullFailure }), noon, 'waiting ErrImagePull', ''],
   [
     'the next pull is a while away',
@@ -118,7 +137,7 @@ const rows: Row[] = [
   [
     'pulling again',
     {},
-    known({ kind: 'starting', attempt: 0, failure: pullFailure }),
+    known(starting({ failure: pullFailure })),
     noon + seconds(10),
     'waiting ImagePullBackOff',
     '',
@@ -200,7 +219,7 @@ test('ready and started follow from the probes that a container has', () => {
   const table: [spec: object, state: ContainerObserved['state'], started: boolean, ready: boolean][] = [
     [{}, running(), true, true],
     [{}, ended(1), false, false],
-    [{}, { kind: 'starting', attempt: 0 }, false, false],
+    [{}, starting(), false, false],
     [{ readinessProbe: probe }, running(), true, false],
     [{ readinessProbe: probe }, running({ probes: { readiness: 'failure' } }), true, false],
     [{ readinessProbe: probe }, running({ probes: { readiness: 'success' } }), true, true],
@@ -241,15 +260,22 @@ test('containers of an earlier attempt wait for their turn, with what they were 
 });
 
 test('an init container of a pod that restarts on failure keeps its end while it runs again: the API wants it so', () => {
-  const pod = podWith({ initContainers: [container('setup')], restartPolicy: 'OnFailure' });
-  for (const setup of [
-    known(ended(0)),
-    known({ kind: 'starting', attempt: 1 }, { last: ended(0) }),
-    known(running({ attempt: 1 }), { last: ended(0) }),
-  ]) {
-    const status = statusOf(pod, knownOf({ setup }, { attempt: 1 }), noon, 'setup');
-    assert.equal(word(status.state), 'terminated 0 Completed');
-  }
+  const spec = { initContainers: [container('setup')], restartPolicy: 'OnFailure' };
+  const told = podWith(spec, podStatus(podWith(spec), knownOf({ setup: ended(0) }), noon));
+  const of = (setup: ContainerObserved) =>
+    word(statusOf(told, knownOf({ setup }, { attempt: 1 }), noon, 'setup').state);
+  const anew = { attempt: 1 };
+  assert.equal(of(known(ended(0))), 'terminated 0 Completed');
+  assert.equal(of(known(starting(anew), { last: ended(0) })), 'terminated 0 Completed');
+  assert.equal(of(known(running(anew), { last: ended(0) })), 'terminated 0 Completed');
+  assert.equal(of(known(starting(anew), { last: ended(1, anew) })), 'terminated 1 Error');
+  const failed = podStatus(
+    told,
+    knownOf({ setup: known(starting(anew), { last: ended(1, anew) }) }, anew),
+    noon,
+  );
+  const next = knownOf({ setup: known(running(anew), { last: ended(1, anew) }) }, anew);
+  assert.equal(word(statusOf(podWith(spec, failed), next, noon, 'setup').state), 'running');
 });
 
 test('in a pod that is over, what could have run and was never seen to has failed', () => {

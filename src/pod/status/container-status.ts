@@ -1,5 +1,5 @@
 import type { ContainerState, ContainerStatus, Pod } from '../api/kubernetes.ts';
-import { mayRestartAll, runsAgain } from '../restart/policy.ts';
+import { mayRestartAll, shouldRestart } from '../restart/policy.ts';
 import type { ContainerObserved, Running, Terminated } from './observed.ts';
 import { initMembers, type Member, members } from './roles.ts';
 import {
@@ -42,13 +42,14 @@ const terminated = (end: Terminated, pod: Pod): ContainerState => ({
 });
 
 /**
- * The API lets no container leave an end after which it is not restarted. An init container that has to run again,
- * in the new sandbox of a pod that restarts on failure, keeps showing that it was done.
+ * The API lets no container leave an end after which it is not restarted. One that has to run again all the same, an
+ * init container in a new sandbox, keeps showing that it was done; gives the end that was told, if it is such a one.
  */
-function settled(scene: Scene, member: Member, end: Terminated | undefined): boolean {
-  if (member.role !== 'init' || end === undefined || mayRestartAll(scene.pod)) return false;
-  const always = (member.spec.restartPolicy ?? scene.pod.spec?.restartPolicy ?? 'Always') === 'Always';
-  return !always && end.exitCode === 0 && runsAgain(scene.pod, scene.observed, member, end);
+function settled({ pod, former }: Scene, { spec }: Member): ContainerState | undefined {
+  const told = [...(former.initContainerStatuses ?? []), ...(former.containerStatuses ?? [])];
+  const state = told.find(({ name }) => name === spec.name)?.state;
+  if (!state?.terminated || mayRestartAll(pod)) return undefined;
+  return shouldRestart(pod, spec, state.terminated.exitCode) === 'leave' ? state : undefined;
 }
 
 /** Of a pod that is over, what was never seen to run: it counts as failed once something could have run. */
@@ -64,26 +65,29 @@ function isLost(scene: Scene, member: Member): boolean {
   return last === undefined || mainHasBegun(scene.pod, scene.observed) || isInitialized(scene.observed, last);
 }
 
-function shown(scene: Scene, member: Member): Pick<ContainerStatus, 'state' | 'lastState'> {
+function current(scene: Scene, member: Member): Pick<ContainerStatus, 'state' | 'lastState'> {
   const { pod } = scene;
-  const container = observedOf(scene.observed, member);
-  const { state, last } = container;
+  const { state, last } = observedOf(scene.observed, member);
   const lastState = last ? terminated(last, pod) : {};
-  const end = latestEnd(container);
-  if (end && end !== state && settled(scene, member, end))
-    return { state: terminated(end, pod), lastState: {} };
-  if (state.kind === 'terminated') {
-    const waiting = settled(scene, member, state) ? undefined : waitingOf(scene, member);
-    if (waiting) return { state: { waiting }, lastState: terminated(state, pod) };
-    return { state: terminated(state, pod), lastState };
-  }
-  if (scene.ending && state.kind === 'waiting' && last)
-    return { state: terminated(last, pod), lastState: {} };
   const waiting = waitingOf(scene, member);
+  if (state.kind === 'terminated')
+    return waiting
+      ? { state: { waiting }, lastState: terminated(state, pod) }
+      : { state: terminated(state, pod), lastState };
   if (!waiting && state.kind === 'running')
     return { state: { running: { startedAt: rfc3339(state.startedAt) } }, lastState };
+  if (scene.ending && state.kind === 'waiting' && last)
+    return { state: terminated(last, pod), lastState: {} };
   if (isLost(scene, member)) return { state: { terminated: unknownEnd }, lastState };
   return { state: waiting ? { waiting } : {}, lastState };
+}
+
+function shown(scene: Scene, member: Member): Pick<ContainerStatus, 'state' | 'lastState'> {
+  const now = current(scene, member);
+  const told = now.state?.terminated ? undefined : settled(scene, member);
+  if (!told) return now;
+  const end = latestEnd(observedOf(scene.observed, member));
+  return { state: end ? terminated(end, scene.pod) : told, lastState: {} };
 }
 
 function readiness(member: Member, container: ContainerObserved): Pick<ContainerStatus, 'ready' | 'started'> {
@@ -115,16 +119,15 @@ function resources(container: ContainerObserved): Pick<ContainerStatus, 'allocat
 export function containerStatus(scene: Scene, member: Member): ContainerStatus {
   const container = observedOf(scene.observed, member);
   const { user, stopSignal, volumeMounts } = container;
-  const run = latestRun(container);
-  const id = run && run.kind !== 'starting' ? run.containerID : container.last?.containerID;
+  const run = container.state.kind === 'running' ? container.state : latestEnd(container);
   return {
     name: member.spec.name,
     ...shown(scene, member),
     ...readiness(member, container),
-    restartCount: container.restartCount,
+    restartCount: run?.restartCount ?? 0,
     image: container.image ?? member.spec.image ?? '',
     imageID: container.imageID ?? '',
-    ...(id !== undefined && { containerID: id }),
+    ...(run && { containerID: run.containerID }),
     ...resources(container),
     ...(user && { user }),
     ...(stopSignal !== undefined && { stopSignal }),

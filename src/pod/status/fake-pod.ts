@@ -27,6 +27,7 @@ export const podWith = (spec: Partial<PodSpec> = {}, status?: Pod['status']): Po
 export const running = (rest: Partial<Running> = {}): Running => ({
   kind: 'running',
   attempt: 0,
+  restartCount: 0,
   containerID: 'spawnlet://run',
   startedAt: noon,
   probes: {},
@@ -36,6 +37,7 @@ export const running = (rest: Partial<Running> = {}): Running => ({
 export const ended = (exitCode: number, rest: Partial<Terminated> = {}): Terminated => ({
   kind: 'terminated',
   attempt: 0,
+  restartCount: 0,
   containerID: 'spawnlet://run',
   exitCode,
   reason: exitCode === 0 ? 'Completed' : 'Error',
@@ -44,12 +46,19 @@ export const ended = (exitCode: number, rest: Partial<Terminated> = {}): Termina
   ...rest,
 });
 
+export const starting = (rest: Partial<Starting> = {}): Starting => ({
+  kind: 'starting',
+  attempt: 0,
+  restartCount: 0,
+  ...rest,
+});
+
 type State = ContainerObserved['state'];
+type Starting = Extract<State, { kind: 'starting' }>;
 
 /** A container in this state, or with more than that. */
 export const known = (state: State, rest: Partial<ContainerObserved> = {}): ContainerObserved => ({
   state,
-  restartCount: 0,
   ...rest,
 });
 

@@ -64,11 +64,9 @@ export interface ContainerObserved {
   readonly state: ContainerState;
   /** How the run before that of `state` ended. */
   readonly last?: Terminated;
-  /** Of the latest run: 0 for the first. */
-  readonly restartCount: number;
   readonly image?: string;
   readonly imageID?: string;
-  /** As recorded with the latest start. */
+  /** As recorded with the latest decision to start it after an end. */
   readonly backOff?: Backoff;
   /** As recorded with the latest pull that failed. */
   readonly pullBackOff?: Backoff;
@@ -87,6 +85,7 @@ export type ContainerState =
   | {
       readonly kind: 'starting';
       readonly attempt: number;
+      readonly restartCount: number;
       readonly stopping?: Stopping;
       /** Why the try before this one failed. */
       readonly failure?: StartFailure;
@@ -97,6 +96,8 @@ export type ContainerState =
 export interface Running {
   readonly kind: 'running';
   readonly attempt: number;
+  /** 0 for the first run of the container. */
+  readonly restartCount: number;
   readonly containerID: string;
   readonly startedAt: number;
   readonly probes: Verdicts;
@@ -110,6 +111,7 @@ export interface Running {
 export interface Terminated {
   readonly kind: 'terminated';
   readonly attempt: number;
+  readonly restartCount: number;
   readonly containerID: string;
   /** 128+n for death by signal n; 137 if nobody saw the end. */
   readonly exitCode: number;

@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PodSpec } from '../api/kubernetes.ts';
-import { container, ended, known, knownOf, noon, podWith, running, seconds, sidecar } from './fake-pod.ts';
+import {
+  container,
+  ended,
+  known,
+  knownOf,
+  noon,
+  podWith,
+  running,
+  seconds,
+  sidecar,
+  starting,
+} from './fake-pod.ts';
 import type { ContainerObserved } from './observed.ts';
 import type { Phase } from './phase.ts';
 import { podStatus } from './status.ts';
@@ -26,7 +37,7 @@ const rows: Row[] = [
   // Main containers alone.
   [two, {}, 'Pending'],
   [two, { a: up }, 'Pending'],
-  [two, { a: up, b: { kind: 'starting', attempt: 0 } }, 'Pending'],
+  [two, { a: up, b: starting() }, 'Pending'],
   [two, { a: up, b: up }, 'Running'],
   [two, { a: up, b: ended(0) }, 'Running'],
   [two, { a: up, b: ended(1) }, 'Running'],

@@ -2,7 +2,7 @@ import type { Pod } from '../api/kubernetes.ts';
 import type { ContainerObserved, ContainerState, Observed, Running, Terminated } from './observed.ts';
 import { type Member, mainMembers } from './roles.ts';
 
-const never: ContainerObserved = { state: { kind: 'waiting' }, restartCount: 0 };
+const never: ContainerObserved = { state: { kind: 'waiting' } };
 
 /** What is known of a container of the spec, also if nothing is. */
 export const observedOf = (observed: Observed, member: Member): ContainerObserved =>

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Pod, PodCondition, PodStatus } from '../api/kubernetes.ts';
-import { container, ended, known, knownOf, noon, podWith, running, seconds, sidecar } from './fake-pod.ts';
+import { container, ended, knownOf, noon, podWith, running, seconds, sidecar } from './fake-pod.ts';
 import type { Observed } from './observed.ts';
 import { podStatus } from './status.ts';
 import { goDuration, rfc3339 } from './time.ts';
@@ -183,8 +183,8 @@ test('generation, start, class of service and what others wrote are in a status'
   assert.equal(status.qosClass, 'Burstable');
   assert.equal(status.nominatedNodeName, 'n1');
   assert.equal(
-    podStatus(podWith(), knownOf({ main: known(running(), { restartCount: 4 }) }), noon)
-      .containerStatuses?.[0]?.restartCount,
+    podStatus(podWith(), knownOf({ main: running({ restartCount: 4 }) }), noon).containerStatuses?.[0]
+      ?.restartCount,
     4,
   );
 });

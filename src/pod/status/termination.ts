@@ -14,12 +14,13 @@ export function reasonOf(exit: Exit): 'Completed' | 'OOMKilled' | 'Error' {
 
 /** Of a run that was begun and is gone, with no record of its end: as the kubelet has it, it failed. */
 export function lost(
-  run: { readonly attempt: number; readonly containerID: string; readonly startedAt?: number },
+  run: Pick<Terminated, 'attempt' | 'restartCount' | 'containerID' | 'startedAt'>,
   now: number,
 ): Terminated {
   return {
     kind: 'terminated',
     attempt: run.attempt,
+    restartCount: run.restartCount,
     containerID: run.containerID,
     ...(run.startedAt !== undefined && { startedAt: run.startedAt }),
     ...unknownEnd,

@@ -1,6 +1,6 @@
 import type { ContainerStateWaiting, Pod } from '../api/kubernetes.ts';
 import { isPullFailure, restartAt } from '../restart/backoff.ts';
-import { runsAgain } from '../restart/policy.ts';
+import { runsAgain, shouldRestart } from '../restart/policy.ts';
 import type { StartFailure, Terminated } from './observed.ts';
 import type { Member } from './roles.ts';
 import { observedOf } from './runs.ts';
@@ -28,7 +28,7 @@ function ofEnd(scene: Scene, member: Member, end: Terminated): ContainerStateWai
     return { reason: 'RestartingAllContainers', message: 'All containers of the pod run again' };
   if (end.attempt < observed.attempt) return untried(pod);
   const container = observedOf(observed, member);
-  if (now < restartAt(member.spec, container, end, limits)) {
+  if (end.finishedAt <= now && now < (restartAt(member.spec, container, end, limits) ?? now)) {
     const { name = '', namespace = '', uid = '' } = pod.metadata ?? {};
     const delay = goDuration(container.backOff?.delay ?? 0);
     const message = `back-off ${delay} restarting failed container=${member.spec.name} pod=${name}_${namespace}(${uid})`;
@@ -36,6 +36,8 @@ function ofEnd(scene: Scene, member: Member, end: Terminated): ContainerStateWai
   }
   if (end.stopped?.cause === 'postStart')
     return { reason: 'PostStartHookError', message: end.stopped.message };
+  // The API lets no container leave such an end: it is told as the last state only.
+  if (end.stopped && shouldRestart(pod, member.spec, end.exitCode) === 'leave') return untried(pod);
   if (end.reason === startError) return { reason: 'RunContainerError', message: end.message ?? '' };
   return undefined;
 }
