@@ -9,7 +9,6 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
-  realpathSync,
   renameSync,
   rmdirSync,
   rmSync,
@@ -18,8 +17,9 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { isErrno, SpawnletError } from './error.ts';
+import { mountsBelow } from './mounts.ts';
 import { isLeftOver, temporaryName } from './process.ts';
 
 export type Entry =
@@ -163,17 +163,12 @@ export const systemFiles: Files = {
 
 /** A tree is removed with its contents; those of a file system that somebody mounted into it are not its. */
 function refuseMounts(path: string): void {
-  const real = join(realpathSync(dirname(path)), basename(path));
-  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
-    // proc_pid_mountinfo(5): the fifth field is the mount point, with blanks and backslashes in octal.
-    const point = line
-      .split(' ')[4]
-      ?.replaceAll(/\\(\d{3})/g, (_whole, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
-    if (point !== real && !point?.startsWith(`${real}/`)) continue;
-    throw new SpawnletError('ERR_MOUNTED', `${path} is not removed: something is mounted at ${point}`, {
-      hint: `umount '${point}'`,
-    });
-  }
+  const mount = mountsBelow(path).at(-1);
+  if (!mount) return;
+  const point = Buffer.from(mount.path, 'latin1').toString();
+  throw new SpawnletError('ERR_MOUNTED', `${path} is not removed: something is mounted at ${point}`, {
+    hint: `umount '${point}'`,
+  });
 }
 
 type FakeEntry =

@@ -4,19 +4,20 @@ import {
   fchmodSync,
   fchownSync,
   fstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readlinkSync,
   readSync,
   renameSync,
-  rmdirSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { isErrno, SpawnletError } from '../../host/error.ts';
+import { at, pathOf, pathOnly } from '../../host/handle.ts';
 import { temporaryName } from '../../host/process.ts';
+import { removeEntry } from '../../host/removal.ts';
+import { type Spot, walk } from '../../host/walk.ts';
 
 /** Who a file belongs to, by the tree's own numbers, and its permission bits. */
 export interface Ownership {
@@ -38,33 +39,8 @@ export type GuestEntry = Ownership &
     | { readonly kind: 'other' }
   );
 
-/** Linux's own limit on symbolic links in one path. */
-const linkMax = 40;
-
 /** Enough for every file that is read here. */
 const readMax = 2 ** 20;
-
-/** O_PATH: a handle to whatever is there, which opens nothing. The number is that of x86 and arm64. */
-const pathOnly = 0o10000000;
-
-/** Where a path leads: the directory that has its last name, and what is there. */
-interface Spot extends Disposable {
-  /** A handle of the directory. */
-  readonly directory: number;
-  /** Empty for the root itself. */
-  readonly name: string;
-  /** Handle of what is there; undefined if nothing is. */
-  readonly found: number | undefined;
-}
-
-/** Of a directory that is on the way and missing. */
-const directoryMode = 0o755;
-
-const latin1Parts = (text: string) => text.split('/').filter(part => part !== '' && part !== '.');
-
-/** A name in an open directory: /proc has a link to it, which the kernel follows to that very directory. */
-const at = (directory: number, name: string): Buffer =>
-  Buffer.from(`/proc/self/fd/${directory}/${name}`, 'latin1');
 
 /**
  * A tree that somebody else filled, maybe to harm. Paths are resolved as openat2(2) does with RESOLVE_IN_ROOT: `..` stops at
@@ -104,7 +80,7 @@ export class GuestRoot implements Disposable {
     if (spot?.found === undefined) return undefined;
     const stat = fstatSync(spot.found);
     if (!stat.isFile() || stat.size > readMax) return undefined;
-    const file = openSync(`/proc/self/fd/${spot.found}`, constants.O_RDONLY | constants.O_NONBLOCK);
+    const file = openSync(pathOf(spot.found), constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const bytes = Buffer.alloc(stat.size);
       const text = bytes.subarray(0, readSync(file, bytes, 0, bytes.length, 0)).toString('latin1');
@@ -118,7 +94,7 @@ export class GuestRoot implements Disposable {
   list(path: string): string[] {
     using spot = this.#find(path, 'follow');
     if (spot?.found === undefined || !fstatSync(spot.found).isDirectory()) return [];
-    return readdirSync(`/proc/self/fd/${spot.found}`, 'latin1').sort();
+    return readdirSync(pathOf(spot.found), 'latin1').sort();
   }
 
   /**
@@ -126,7 +102,7 @@ export class GuestRoot implements Disposable {
    * A string's characters are bytes, as in {@link GuestText}.
    */
   write(path: string, content: string | Uint8Array, own: Ownership): void {
-    using spot = this.#find(path, 'keep', 'make');
+    using spot = this.#find(path, 'keep', 'above');
     const temporary = at(spot.directory, temporaryName());
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
     const file = openSync(temporary, flags, 0o600);
@@ -146,7 +122,7 @@ export class GuestRoot implements Disposable {
 
   /** Puts a symbolic link there, as {@link write} does with a file; each character of the target is a byte. */
   link(path: string, target: string): void {
-    using spot = this.#find(path, 'keep', 'make');
+    using spot = this.#find(path, 'keep', 'above');
     const temporary = at(spot.directory, temporaryName());
     symlinkSync(Buffer.from(target, 'latin1'), temporary);
     try {
@@ -159,8 +135,8 @@ export class GuestRoot implements Disposable {
 
   /** Makes a directory and those above it; one that is there gets the mode and the owner. */
   makeDirectory(path: string, own: Ownership): void {
-    using spot = this.#find(path, 'follow', 'make-all');
-    const handle = openSync(`/proc/self/fd/${spot.directory}`, constants.O_RDONLY | constants.O_DIRECTORY);
+    using spot = this.#find(path, 'follow', 'all');
+    const handle = openSync(pathOf(spot.directory), constants.O_RDONLY | constants.O_DIRECTORY);
     try {
       take(handle, own);
     } finally {
@@ -172,7 +148,7 @@ export class GuestRoot implements Disposable {
   async remove(path: string): Promise<void> {
     using spot = this.#find(path, 'keep');
     if (spot?.found === undefined || spot.name === '') return;
-    removeEntry(spot.directory, spot.name);
+    await removeEntry(spot.directory, spot.name);
   }
 
   /**
@@ -180,7 +156,7 @@ export class GuestRoot implements Disposable {
    * that {@link handlePath} makes of the handle stays in that directory, whatever happens to the names that lead to it.
    */
   async inDirectory<T>(path: string, make: boolean, use: (handle: number) => Promise<T>): Promise<T> {
-    using spot = make ? this.#find(path, 'follow', 'make-all') : this.#find(path, 'follow');
+    using spot = make ? this.#find(path, 'follow', 'all') : this.#find(path, 'follow');
     if (spot?.found === undefined || !fstatSync(spot.found).isDirectory())
       throw blocked(path, 'there is no such directory');
     return await use(spot.found);
@@ -205,127 +181,21 @@ export class GuestRoot implements Disposable {
   }
 
   #find(path: string, last: 'follow' | 'keep'): Spot | undefined;
-  #find(path: string, last: 'follow' | 'keep', make: 'make' | 'make-all'): Spot;
-  /** `make`: directories above the last name; `make-all`: the last one, too. */
-  #find(path: string, last: 'follow' | 'keep', make?: 'make' | 'make-all'): Spot | undefined {
-    const opened: number[] = [];
-    const hold = (handle: number) => {
-      opened.push(handle);
-      return handle;
-    };
-    const close = () => {
-      for (const handle of opened) closeSync(handle);
-    };
-    try {
-      const spot = this.#walk(path, last, make, hold);
-      if (spot) return { ...spot, [Symbol.dispose]: close };
-    } catch (error) {
-      close();
-      throw error;
-    }
-    close();
-    return undefined;
-  }
-
-  #walk(
-    path: string,
-    last: 'follow' | 'keep',
-    make: 'make' | 'make-all' | undefined,
-    hold: (handle: number) => number,
-  ): Omit<Spot, typeof Symbol.dispose> | undefined {
-    const chain = [this.#root];
-    const here = () => chain.at(-1) ?? this.#root;
-    const todo = latin1Parts(Buffer.from(path).toString('latin1')).toReversed();
-    let links = 0;
-    for (let name = todo.pop(); name !== undefined; name = todo.pop()) {
-      if (name === '..') {
-        if (chain.length > 1) chain.pop();
-        continue;
-      }
-      const isLast = todo.length === 0;
-      const found =
-        enter(here(), name) ?? added(here(), name, make === 'make-all' || (make === 'make' && !isLast));
-      if (found === undefined) return isLast ? { directory: here(), name, found } : undefined;
-      const stat = fstatSync(hold(found));
-      if (stat.isDirectory()) {
-        if (isLast && last === 'keep') return { directory: here(), name, found };
-        chain.push(found);
-        continue;
-      }
-      if (stat.isSymbolicLink() && !(isLast && last === 'keep')) {
-        if (++links > linkMax) throw blocked(path, 'it leads through too many symbolic links');
-        const target = readlinkSync(at(here(), name), 'latin1');
-        if (target.startsWith('/')) chain.length = 1;
-        todo.push(...latin1Parts(target).toReversed());
-        continue;
-      }
-      if (isLast && make !== 'make-all') return { directory: here(), name, found };
-      if (make) throw blocked(path, `${name} on the way is no directory`);
-      return undefined;
-    }
-    return { directory: here(), name: '', found: here() };
+  #find(path: string, last: 'follow' | 'keep', make: 'above' | 'all'): Spot;
+  #find(path: string, last: 'follow' | 'keep', make?: 'above' | 'all'): Spot | undefined {
+    return walk(this.#root, path, {
+      last,
+      ...(make && { make }),
+      outside: 'root',
+      blocked: why => blocked(path, why),
+    });
   }
 }
-
-/** What a child calls a directory whose handle it has been given as its descriptor 3. */
-export const handlePath = '/proc/self/fd/3';
 
 const blocked = (path: string, why: string) =>
   new SpawnletError('ERR_GUEST_PATH', `${path} cannot be reached in the machine's tree: ${why}`, {
     hint: 'look at the tree: the machine that made it may have been tampered with',
   });
-
-/** A handle of what a directory has under a name, links not followed. */
-function enter(directory: number, name: string): number | undefined {
-  try {
-    return openSync(at(directory, name), pathOnly | constants.O_NOFOLLOW);
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENAMETOOLONG', 'ENOTDIR')) return undefined;
-    throw error;
-  }
-}
-
-/** What was put into a directory while it was emptied is removed in another go; who keeps on is told. */
-const emptyings = 10;
-
-/** Removes what a directory has under a name. Directories below are held open: a link in the place of one leads nowhere. */
-function removeEntry(directory: number, name: string): void {
-  for (let goes = 1; ; goes++) {
-    const inside = openDirectory(directory, name);
-    try {
-      if (inside === undefined) unlinkSync(at(directory, name));
-      else {
-        for (const each of readdirSync(`/proc/self/fd/${inside}`, 'latin1')) removeEntry(inside, each);
-        rmdirSync(at(directory, name));
-      }
-      return;
-    } catch (error) {
-      if (isErrno(error, 'ENOENT')) return;
-      // Another kind of entry has come into its place, or more into the directory.
-      if (goes === emptyings || !isErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EISDIR')) throw error;
-    } finally {
-      if (inside !== undefined) closeSync(inside);
-    }
-  }
-}
-
-/** Undefined for what is no directory. */
-function openDirectory(directory: number, name: string): number | undefined {
-  try {
-    const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
-    return openSync(at(directory, name), flags);
-  } catch (error) {
-    if (isErrno(error, 'ENOTDIR', 'ELOOP', 'ENOENT')) return undefined;
-    throw error;
-  }
-}
-
-/** A new directory, if it is wanted. */
-function added(directory: number, name: string, wanted: boolean): number | undefined {
-  if (!wanted) return undefined;
-  mkdirSync(at(directory, name), directoryMode);
-  return enter(directory, name);
-}
 
 /** The owner first: a change of owner takes set-id bits away. */
 function take(handle: number, own: Ownership): void {

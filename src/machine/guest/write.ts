@@ -3,9 +3,10 @@ import { basename } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { type Children, ended } from '../../host/child.ts';
 import { SpawnletError } from '../../host/error.ts';
+import { handlePath } from '../../host/handle.ts';
 import type { Executors } from '../../host/step.ts';
 import { bytesOf, type GuestFile, ownershipOf } from './file.ts';
-import { GuestRoot, handlePath } from './root.ts';
+import { GuestRoot } from './root.ts';
 
 /** Writes into the tree of a machine that does not run. */
 export interface WriteGuest {

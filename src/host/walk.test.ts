@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { placeOf } from './handle.ts';
+import { type Rules, walk } from './walk.ts';
+
+const work = mkdtempSync(join(tmpdir(), 'wälk-'));
+after(() => rmSync(work, { recursive: true, force: true }));
+const root = join(work, 'root');
+mkdirSync(join(root, 'a/b'), { recursive: true });
+mkdirSync(join(work, 'root.beside'));
+writeFileSync(join(root, 'a/file'), '');
+for (const [link, target] of [
+  ['in', 'a/b/..'],
+  ['absolute', join(root, 'a/b')],
+  ['itself', root],
+  ['up', 'a/../../root.beside'],
+  ['beside', `${root}.beside`],
+  ['etc', '/etc'],
+  ['round', 'round'],
+] as const)
+  symlinkSync(target, join(root, link));
+
+/** Where a path leads, from the root; undefined if nowhere. */
+function placeAt(path: string, rules: Partial<Rules> = {}): string | undefined {
+  const handle = openSync(root, 'r');
+  try {
+    const blocked = (why: string) => new Error(why);
+    using spot = walk(handle, path, { last: 'follow', outside: 'refused', blocked, ...rules });
+    return spot?.found === undefined ? undefined : placeOf(spot.found).slice(work.length);
+  } finally {
+    closeSync(handle);
+  }
+}
+
+test('a path is followed through links that stay in the directory, absolute ones too', () => {
+  assert.equal(placeAt('in/b'), '/root/a/b');
+  assert.equal(placeAt('absolute/../file'), '/root/a/file');
+  assert.equal(placeAt('itself/a'), '/root/a');
+  assert.equal(placeAt(''), '/root');
+  assert.equal(placeAt('a/none'), undefined);
+  assert.equal(placeAt('a/file/none'), undefined);
+});
+
+test('a path out of the directory is refused, or is one inside, by the rules', () => {
+  for (const path of ['up', 'beside', 'etc/passwd', '..', 'a/../..', 'round'])
+    assert.throws(() => placeAt(path), path);
+  assert.equal(placeAt('../../a', { outside: 'root' }), '/root/a');
+  assert.equal(placeAt('beside', { outside: 'root' }), undefined);
+});
+
+test('directories that are missing are made, by the caller’s own hand if it likes', () => {
+  assert.equal(placeAt('new/one', { make: 'all' }), '/root/new/one');
+  assert.throws(() => placeAt('a/file/none', { make: 'all' }), /no directory/);
+  const made: string[] = [];
+  placeAt('mine/two', {
+    make: 'all',
+    made: path => {
+      made.push(path.toString().replace(/.*\//, ''));
+      mkdirSync(path, { mode: 0o700 });
+    },
+  });
+  assert.deepEqual(made, ['mine', 'two']);
+});
