@@ -1,5 +1,6 @@
 /** What commands work with: one host, and the executors of all rooms in one table. */
 
+import type { ImageAccess } from './app/image.ts';
 import type { AnyStep, Context } from './cli/context.ts';
 import type { Applier, Watchers } from './host/apply.ts';
 import type { SpawnletError } from './host/error.ts';
@@ -10,6 +11,7 @@ import type { WriteGuest } from './machine/guest/write.ts';
 import type { OwnMachineStep } from './machine/step.ts';
 import type { OwnBridgeStep } from './network/bridge.ts';
 import type { CniStep } from './network/cni/executors.ts';
+import type { IpcStep } from './pod/worker/ipc.ts';
 
 const caught: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
@@ -61,7 +63,14 @@ export async function makeContext(
         store: await store(),
         host,
         open: openImage,
-        inUse: async () => (await apps()).inUse(signal),
+        inUse: async () => {
+          const { podsInUse } = await import('./pod/worker/in-use.ts');
+          const [ofApps, ofPods] = await Promise.all([(await apps()).inUse(signal), podsInUse(host.files)]);
+          return {
+            manifests: new Set([...ofApps.manifests, ...ofPods.manifests]),
+            layers: new Set([...ofApps.layers, ...ofPods.layers]),
+          };
+        },
         progress: event => listeners.progress?.(event),
         pulled: image => listeners.pulled?.(image),
         removed: removed => listeners.removed?.(removed),
@@ -80,6 +89,7 @@ export async function makeContext(
     const cniSteps = once(async () =>
       (await import('./network/cni/executors.ts')).cniExecutors({ host, systemd }),
     );
+    const ipcSteps = once(async () => (await import('./pod/worker/ipc.ts')).ipcExecutors(host));
     const labSteps = once(async () => (await import('./lab/step.ts')).labExecutors(host));
     return makeApplier<AnyStep>(
       {
@@ -106,6 +116,7 @@ export async function makeContext(
           },
           machineSteps,
         ),
+        ...loadLater<IpcStep>({ 'make-ipc': true, 'remove-ipc': true }, ipcSteps),
         ...loadLater<OwnBridgeStep>({ 'set-up-bridge': true, 'take-down-bridge': true }, bridgeSteps),
         ...loadLater<CniStep>(
           { 'make-netns': true, 'remove-netns': true, 'cni-add': true, 'cni-del': true },
@@ -146,25 +157,22 @@ export async function makeContext(
   });
 
   // Recovery itself asks what containers run from.
+  const images = async (made: Applier<AnyStep>): Promise<ImageAccess> => ({
+    store,
+    open: openImage,
+    apply: (step, wanted) =>
+      made.apply(
+        {
+          title: `pull ${'reference' in step ? step.reference : ''}`,
+          ifInterrupted: 'undo',
+          steps: [step],
+        },
+        wanted,
+      ),
+  });
   const apps = once(async () => {
     const [{ Apps }, made] = await Promise.all([import('./app/app.ts'), unrecovered()]);
-    return new Apps({
-      host,
-      applier: made,
-      systemd,
-      words,
-      store,
-      open: openImage,
-      apply: (step, wanted) =>
-        made.apply(
-          {
-            title: `pull ${'reference' in step ? step.reference : ''}`,
-            ifInterrupted: 'undo',
-            steps: [step],
-          },
-          wanted,
-        ),
-    });
+    return new Apps({ host, applier: made, systemd, words, ...(await images(made)) });
   });
 
   const words = [process.execPath, ...process.execArgv, process.argv[1] ?? ''];
@@ -182,6 +190,9 @@ export async function makeContext(
     async apps() {
       await applier();
       return apps();
+    },
+    async images() {
+      return images(await applier());
     },
     async machines() {
       const [{ Machines }, made] = await Promise.all([import('./machine/machines.ts'), applier()]);

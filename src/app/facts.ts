@@ -11,8 +11,11 @@ import { lookupUser } from '../image/user.ts';
 import type { RunRequest } from './request.ts';
 import { type HostFacts, type ImageFacts, volumesOf } from './spec.ts';
 
+/** What whoever wants a container says of it, as far as its image matters. */
+type Asked = Pick<RunRequest, 'image' | 'user' | 'workdir' | 'volumes' | 'tmpfs'>;
+
 /** Everything about an image that a container is made of, looked up inside its layers. */
-export function imageFacts(store: Store, image: StoredImage, request: RunRequest): ImageFacts {
+export function imageFacts(store: Store, image: StoredImage, request: Asked): ImageFacts {
   const views = store.views(image);
   const root = resolveInLayers(views, '/');
   return {

@@ -1,18 +1,12 @@
 import type { ContainerSpec } from '../engine/container.ts';
 import { engines } from '../engine/engines.ts';
 import { filterAnnotation } from '../engine/filter-cache.ts';
+import { journalSteps } from '../engine/log-namespace.ts';
 import { runDirectoryOf } from '../engine/script.ts';
 import { containerUnit } from '../engine/unit.ts';
 import type { Plan } from '../host/apply.ts';
 import type { HostStep } from '../host/step.ts';
-import {
-  appsDirectory,
-  logNamespace,
-  persistentUnits,
-  stateDirectory,
-  transientUnits,
-  unitPath,
-} from '../names.ts';
+import { appsDirectory, persistentUnits, stateDirectory, transientUnits, unitPath } from '../names.ts';
 import type { SystemdStep } from '../systemd/executors.ts';
 import type { RunRequest } from './request.ts';
 import { directoryOf, type ImageFacts } from './spec.ts';
@@ -41,43 +35,6 @@ export const annotation = {
   layers: 'io.spawnlet.layers',
   created: 'io.spawnlet.created',
 } as const;
-
-const journaldSettings = `${persistentUnits.slice(0, persistentUnits.lastIndexOf('/'))}/journald@${logNamespace}.conf`;
-
-/** No line of a container is dropped for coming fast, and containers together do not fill the disk. */
-const journaldText = `# Journal of containers that spawnlet runs; journald.conf(5). Read by: journalctl --namespace=${logNamespace}
-[Journal]
-RateLimitIntervalSec=0
-RateLimitBurst=0
-SystemMaxUse=512M
-RuntimeMaxUse=128M
-`;
-
-/**
- * systemd stops these with the last unit that logs in a journal namespace, and with them the journal: its last lines are
- * then not to be read for a while. Since systemd 257 a sixth start of the last one within ten seconds fails, and with it the
- * start of the container. A drop-in keeps them.
- */
-const journalUnits = [
-  `systemd-journald@${logNamespace}.socket`,
-  `systemd-journald-varlink@${logNamespace}.socket`,
-  `systemd-journald-sync@${logNamespace}.service`,
-].map(unit => `${persistentUnits}/${unit}.d`);
-
-const keptText = `# Keeps the journal of containers there when none runs; made by 'spawnlet run'.
-[Unit]
-StopWhenUnneeded=no
-`;
-
-function journalSteps(): AppStep[] {
-  return [
-    { do: 'write-file', path: journaldSettings, content: journaldText, mode: 0o644 },
-    ...journalUnits.flatMap((path): AppStep[] => [
-      directory(path, 0o755),
-      { do: 'write-file', path: `${path}/spawnlet.conf`, content: keptText, mode: 0o644 },
-    ]),
-  ];
-}
 
 const hostsText = (hostname: string) => `127.0.0.1\tlocalhost${hostname && ` ${hostname}`}\n::1\tlocalhost\n`;
 

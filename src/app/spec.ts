@@ -101,7 +101,7 @@ export const volumeDirectory = (name: string, target: string): string =>
   `${directoryOf(name)}/volumes/${encodeURIComponent(target.slice(1).toWellFormed()).slice(-200)}`;
 
 /** Volumes without a source: those of the image that no flag covers, and the flags'. */
-export function volumesOf(request: RunRequest, config: ImageConfig): string[] {
+export function volumesOf(request: Pick<RunRequest, 'volumes' | 'tmpfs'>, config: ImageConfig): string[] {
   const covered = [...request.volumes, ...request.tmpfs].map(mount => mount.target);
   const own = request.volumes.flatMap(volume => (volume.kind === 'anonymous' ? volume.target : []));
   return [...new Set([...own, ...config.volumes.filter(target => !covered.includes(target))])];

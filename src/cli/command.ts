@@ -31,7 +31,7 @@ export interface Input<O extends Options = Options> {
   readonly arguments: readonly string[];
 }
 
-export type Group = 'Containers' | 'Images' | 'Machines' | 'Labs' | 'Host';
+export type Group = 'Containers' | 'Pods' | 'Images' | 'Machines' | 'Labs' | 'Host';
 
 export interface Command<O extends Options = Options> {
   /** `image pull`. */

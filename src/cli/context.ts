@@ -1,4 +1,5 @@
 import type { Apps } from '../app/app.ts';
+import type { ImageAccess } from '../app/image.ts';
 import type { AppStep } from '../app/plan.ts';
 import type { Applier } from '../host/apply.ts';
 import type { Host } from '../host/host.ts';
@@ -13,10 +14,19 @@ import type { Machines } from '../machine/machines.ts';
 import type { MachineStep } from '../machine/step.ts';
 import type { OwnBridgeStep } from '../network/bridge.ts';
 import type { CniStep } from '../network/cni/executors.ts';
+import type { IpcStep } from '../pod/worker/ipc.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 
 /** Every step that any room knows. */
-export type AnyStep = AppStep | ImageStep | TreeStep | LabStep | MachineStep | OwnBridgeStep | CniStep;
+export type AnyStep =
+  | AppStep
+  | ImageStep
+  | TreeStep
+  | LabStep
+  | MachineStep
+  | OwnBridgeStep
+  | CniStep
+  | IpcStep;
 
 /** What commands work with; each part is loaded when it is first asked for. */
 export interface Context {
@@ -43,6 +53,8 @@ export interface Context {
   store(): Promise<Store>;
   systemd(): Promise<SystemdClient>;
   apps(): Promise<Apps>;
+  /** Images as containers get them: from the store, or fetched. */
+  images(): Promise<ImageAccess>;
   machines(): Promise<Machines>;
   /** Gives SIGINT, SIGTERM and SIGHUP to the command instead of aborting it. */
   takeSignals(handler: (signal: NodeJS.Signals) => void): void;

@@ -1,7 +1,7 @@
 import type { Command, Group } from './command.ts';
 import type { Entry } from './registry.ts';
 
-const groups: readonly Group[] = ['Containers', 'Images', 'Machines', 'Labs', 'Host'];
+const groups: readonly Group[] = ['Containers', 'Pods', 'Images', 'Machines', 'Labs', 'Host'];
 
 function columns(rows: readonly (readonly [string, string])[]): string {
   const width = Math.max(...rows.map(([left]) => left.length));

@@ -13,6 +13,36 @@ export interface Entry {
 /** Every command. Only the one that is run is loaded: start-up time is part of the product. */
 export const entries: readonly Entry[] = [
   {
+    name: 'kubelet',
+    group: 'Pods',
+    summary: 'Run the pods of this host',
+    load: async () => (await import('./kubelet.ts')).kubelet,
+  },
+  {
+    name: 'pod ls',
+    group: 'Pods',
+    summary: 'List pods',
+    load: async () => (await import('./pod.ts')).ls,
+  },
+  {
+    name: 'pod get',
+    group: 'Pods',
+    summary: 'Show a pod as the API has it, with its status',
+    load: async () => (await import('./pod.ts')).get,
+  },
+  {
+    name: 'pod describe',
+    group: 'Pods',
+    summary: 'Tell how a pod is doing, and its units',
+    load: async () => (await import('./pod.ts')).describe,
+  },
+  {
+    name: 'pod exec',
+    group: 'Pods',
+    summary: 'Run a command in a container of a pod',
+    load: async () => (await import('./pod-exec.ts')).exec,
+  },
+  {
     name: 'run',
     group: 'Containers',
     summary: 'Run an image as a systemd unit',

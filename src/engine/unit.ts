@@ -40,6 +40,13 @@ const deviceOf = (device: Device): Assignment => [
   `${plainPath(device.source)} ${device.access}`,
 ];
 
+/** Which devices can be opened: those of every container, and its own. */
+export const deviceLines = (spec: ContainerSpec): Assignment[] => [
+  ['DevicePolicy', spec.privileged ? 'auto' : 'closed'],
+  ...(spec.privileged ? [] : deviceNodes),
+  ...spec.devices.map(deviceOf),
+];
+
 function restartOf(restart: RestartPolicy): Assignment[] {
   if (restart.kind === 'no') return [];
   return [
@@ -121,9 +128,7 @@ export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: 
         ['RuntimeDirectoryMode', '0700'],
         ['LogNamespace', logNamespace],
         ...limitsOf(spec.limits),
-        ['DevicePolicy', spec.privileged ? 'auto' : 'closed'],
-        ...(spec.privileged ? [] : deviceNodes),
-        ...spec.devices.map(deviceOf),
+        ...deviceLines(spec),
         ...lines.more,
       ]),
       section('Install', [['WantedBy', 'multi-user.target']]),

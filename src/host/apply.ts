@@ -37,6 +37,11 @@ export interface Applier<S extends Step> {
    * undone is. One that is to be finished stays journalled once it has got past its first step.
    */
   apply(plan: Plan<S>, signal: AbortSignal): Promise<void>;
+  /**
+   * Does what is not done yet of steps whose owner has recorded them, and begins them anew after it was killed: nothing is
+   * journalled or taken back.
+   */
+  perform(steps: readonly S[], signal: AbortSignal): Promise<void>;
   /** Undoes or finishes what killed commands had begun. Gives their titles. */
   recover(signal: AbortSignal): Promise<string[]>;
 }
@@ -247,6 +252,13 @@ export function makeApplier<S extends Step>(
         rows.push(executor.describe(step) + (shown ? `\n${shown}` : ''));
       }
       return rows.length === 0 ? 'nothing to do\n' : `${rows.join('\n')}\n`;
+    },
+    async perform(steps, signal) {
+      for (const step of steps) {
+        signal.throwIfAborted();
+        const executor = await executorOf(step);
+        if (!(await executor.satisfied(step))) await executor.apply(step, signal);
+      }
     },
     async apply(plan, signal) {
       // A command may have been killed since this one began; what it left would be undone on top of what is made here.

@@ -1,0 +1,55 @@
+import { startFailure } from '../app/status.ts';
+import { execIn, type ProcessSpec } from '../engine/exec.ts';
+import { SpawnletError } from '../host/error.ts';
+import { containerDirectory, engineName } from '../pod/unit/names.ts';
+import { containerIn, getPod } from '../pod/worker/known.ts';
+import { defineCommand } from './command.ts';
+import { namespaceOf, namespaceOption } from './pod.ts';
+
+export const containerOption = {
+  container: { type: 'string', short: 'c', value: 'NAME', help: 'the first one, if not given' },
+} as const;
+
+export const exec = defineCommand({
+  name: 'pod exec',
+  group: 'Pods',
+  summary: 'Run a command in a container of a pod',
+  synopsis: '[FLAG…] POD COMMAND [ARG…]',
+  arity: [2, Number.POSITIVE_INFINITY],
+  passThrough: true,
+  options: {
+    ...namespaceOption,
+    ...containerOption,
+    stdin: { type: 'boolean', short: 'i', help: 'pass standard input on' },
+    tty: { type: 'boolean', short: 't', help: 'give it a terminal' },
+  },
+  examples: [
+    ['spawnlet pod exec web -- nginx -t', 'one command, as kubectl has it'],
+    ['spawnlet pod exec -it web sh', 'a shell on a terminal'],
+  ],
+  async run({ options, arguments: [name = '', ...words] }, { host }) {
+    const args = words[0] === '--' ? words.slice(1) : words;
+    const known = await getPod(host.files, namespaceOf(options), name);
+    const { identity } = known;
+    const container = containerIn(known, options.container);
+    const state = known.kept.observed.containers[container.name]?.state.kind;
+    if (state !== 'running' && state !== 'starting')
+      throw new SpawnletError('ERR_NOT_RUNNING', `container ${container.name} of ${name} is not running`, {
+        hint: `spawnlet pod logs --previous ${name}`,
+      });
+    const text = await host.files.read(`${containerDirectory(identity.uid, container.name)}/config.json`);
+    const { process: own } = JSON.parse(text ?? '{}') as { readonly process: ProcessSpec };
+    const spec: ProcessSpec = { ...own, args, terminal: options.tty };
+    const end = await execIn(host, engineName(identity, container.name), spec, [
+      options.stdin ? 'inherit' : 'ignore',
+      'inherit',
+      'inherit',
+    ]);
+    if (end.kind === 'exited') return end.exitCode;
+    const { message, exitCode } = startFailure(end.text);
+    throw new SpawnletError('ERR_EXEC', `${name} did not run ${args[0]}: ${message}`, {
+      exitCode,
+      hint: 'name a program that is in the container',
+    });
+  },
+});

@@ -1,0 +1,59 @@
+import type { ContainerSpec } from '../../engine/container.ts';
+import type { EngineLines } from '../../engine/unit.ts';
+import { deviceLines } from '../../engine/unit.ts';
+import { formatVersion, logNamespace } from '../../names.ts';
+import { description, execLine } from '../../systemd/escape.ts';
+import { renderUnit, section, unitFile } from '../../systemd/unit-file.ts';
+import { limitLines, type Resources } from './limits.ts';
+import { type PodIdentity, type QosClass, sliceOf, targetOf } from './names.ts';
+
+export interface ContainerUnit {
+  readonly pod: PodIdentity;
+  readonly qos: QosClass;
+  readonly container: string;
+  readonly image: string;
+  readonly resources: Resources;
+}
+
+/**
+ * The unit of a container of a pod. It is written once: what changes from run to run is in the bundle. Whether and when it
+ * runs again, spawnlet's agent decides; it also ends a container whose grace period was made shorter than
+ * `TimeoutStopSec`.
+ */
+export function containerUnit(spec: ContainerSpec, unit: ContainerUnit, lines: EngineLines): string {
+  const { pod, qos, container, image, resources } = unit;
+  return renderUnit(
+    unitFile(`A container of pod ${pod.namespace}/${pod.name}, made by spawnlet.`, [
+      section('Unit', [
+        ['Description', description(`${container} of pod ${pod.namespace}/${pod.name} (${image})`)],
+        ['PartOf', targetOf(pod)],
+        ['StartLimitIntervalSec', '0'],
+      ]),
+      section('Service', [
+        ['Slice', sliceOf(pod, qos)],
+        ['ExecStart', execLine(['/bin/bash', `${spec.directory}/start`])],
+        ...(lines.stopped
+          ? ([['ExecStopPost', execLine(['/bin/bash', `${spec.directory}/stopped`], '+')]] as const)
+          : []),
+        ['KillMode', 'mixed'],
+        ...lines.stop,
+        ['TimeoutStopSec', String(Math.max(1, spec.stopTimeout))],
+        ['PrivateMounts', 'yes'],
+        ['RuntimeDirectory', `spawnlet/app/${spec.name}`],
+        ['RuntimeDirectoryMode', '0700'],
+        ['LogNamespace', logNamespace],
+        ...limitLines(resources),
+        ...deviceLines(spec),
+        ...lines.more,
+      ]),
+      section('X-Spawnlet', [
+        ['FormatVersion', String(formatVersion)],
+        ['Namespace', pod.namespace],
+        ['Pod', pod.name],
+        ['UID', pod.uid],
+        ['Container', container],
+        ['Engine', lines.engine],
+      ]),
+    ]),
+  );
+}

@@ -1,0 +1,62 @@
+import type { ImageAccess } from '../../app/image.ts';
+import type { Profile } from '../../engine/seccomp.ts';
+import type { Host } from '../../host/host.ts';
+import type { HostStep } from '../../host/step.ts';
+import type { CniStep } from '../../network/cni/executors.ts';
+import type { NetworkList } from '../../network/cni/list.ts';
+import type { SystemdClient } from '../../systemd/client.ts';
+import type { SystemdStep } from '../../systemd/executors.ts';
+import type { ConfigMap, Pod, Secret } from '../api/kubernetes.ts';
+import type { RestartLimits } from '../restart/backoff.ts';
+import type { IpcStep } from './ipc.ts';
+
+/** All that a pod changes on a host. */
+export type PodStep = HostStep | SystemdStep | CniStep | IpcStep;
+
+/** Objects that pods refer to, as they are now. */
+export interface Objects {
+  configMap(namespace: string, name: string): ConfigMap | undefined;
+  secret(namespace: string, name: string): Secret | undefined;
+}
+
+/** The node that pods are on. */
+export interface Node {
+  readonly name: string;
+  /** The first is the preferred one. */
+  readonly addresses: readonly string[];
+  /** Bytes. */
+  readonly memory: number;
+  /** Thousandths of a CPU. */
+  readonly cpu: number;
+  /** Where containers get their network, unless they have the host's. */
+  readonly network: NetworkList;
+  /** Name servers and domains for `dnsPolicy: ClusterFirst`; none without a cluster: as `Default`. */
+  readonly dns: { readonly servers: readonly string[]; readonly domain: string };
+  /** Processes that a pod may have; undefined: as many as the host. */
+  readonly podPidsLimit?: number;
+}
+
+/** What happens to a pod, in the words of the kubelet. */
+export interface PodEvent {
+  readonly type: 'Normal' | 'Warning';
+  readonly reason: string;
+  readonly message: string;
+  /** `spec.containers{web}`; undefined for the pod as a whole. */
+  readonly field?: string;
+}
+
+/** What a worker works with. Nothing in it says where a pod came from. */
+export interface WorkerDependencies extends ImageAccess {
+  readonly host: Host;
+  readonly node: Node;
+  readonly objects: Objects;
+  readonly limits: RestartLimits;
+  systemd(): Promise<SystemdClient>;
+  /** Does what is not done yet of steps that the worker has recorded itself. */
+  perform(steps: readonly PodStep[], signal: AbortSignal): Promise<void>;
+  /** Containers-common's profile of system calls, and what reads one of the administrator's. */
+  profile(): Promise<Profile>;
+  /** Told whenever the status has changed. */
+  changed(pod: Pod): void;
+  event(pod: Pod, event: PodEvent): void;
+}

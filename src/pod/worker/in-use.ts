@@ -1,0 +1,25 @@
+import type { Files } from '../../host/files.ts';
+import type { InUse } from '../../image/garbage.ts';
+import { podsDirectory } from '../../names.ts';
+import { containerDirectory, directoryOf } from '../unit/names.ts';
+
+/** Notes in the bundle that say what it was made of. */
+export const annotation = { digest: 'io.spawnlet.image-digest', layers: 'io.spawnlet.layers' } as const;
+
+interface Bundle {
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** What containers of pods run from, or have: `image rm` and `prune` must leave it. */
+export async function podsInUse(files: Files): Promise<InUse> {
+  const manifests = new Set<string>();
+  const layers = new Set<string>();
+  for (const uid of await files.list(podsDirectory))
+    for (const name of await files.list(`${directoryOf(uid)}/containers`)) {
+      const text = await files.read(`${containerDirectory(uid, name)}/config.json`);
+      const { annotations = {} } = text === undefined ? {} : (JSON.parse(text) as Bundle);
+      manifests.add(annotations[annotation.digest] ?? '');
+      for (const key of (annotations[annotation.layers] ?? '').split(',')) layers.add(key);
+    }
+  return { manifests, layers };
+}

@@ -1,0 +1,38 @@
+import { check } from '../../host/child.ts';
+import type { Host } from '../../host/host.ts';
+import type { Executors } from '../../host/step.ts';
+
+/** An IPC namespace that is a file: it needs no process. Containers of a pod share it. */
+export type IpcStep =
+  | { readonly do: 'make-ipc'; readonly path: string }
+  | { readonly do: 'remove-ipc'; readonly path: string };
+
+export function ipcExecutors({ files, children }: Pick<Host, 'files' | 'children'>): Executors<IpcStep> {
+  const isMounted = async (path: string) =>
+    ((await files.read('/proc/self/mountinfo')) ?? '')
+      .split('\n')
+      .some(line => line.includes(' - nsfs ') && line.split(' ')[4] === path);
+
+  async function remove(path: string): Promise<void> {
+    while (await isMounted(path)) await check(children, ['umount', '--lazy', path]);
+    await files.remove(path);
+  }
+
+  return {
+    'make-ipc': {
+      describe: ({ path }) => `make IPC namespace ${path}`,
+      satisfied: ({ path }) => isMounted(path),
+      apply: async ({ path }, signal) => {
+        await remove(path);
+        await files.append(path, '', 0o400);
+        await check(children, ['unshare', `--ipc=${path}`, 'true'], { signal });
+      },
+      undo: ({ path }) => remove(path),
+    },
+    'remove-ipc': {
+      describe: ({ path }) => `remove IPC namespace ${path}`,
+      satisfied: async ({ path }) => (await files.look(path)) === undefined,
+      apply: ({ path }) => remove(path),
+    },
+  };
+}

@@ -1,0 +1,207 @@
+import { readFile } from 'node:fs/promises';
+import { imageFacts } from '../../app/facts.ts';
+import { imageFor } from '../../app/image.ts';
+import type { ImageFacts } from '../../app/spec.ts';
+import { cgroupVersion } from '../../engine/cgroup.ts';
+import type { ContainerSpec, Mount } from '../../engine/container.ts';
+import { engines } from '../../engine/engines.ts';
+import { compiledFilter, filterAnnotation } from '../../engine/filter-cache.ts';
+import { journalSteps } from '../../engine/log-namespace.ts';
+import { SpawnletError } from '../../host/error.ts';
+import type { HostStep } from '../../host/step.ts';
+import type { Digest } from '../../image/manifest.ts';
+import { transientUnits } from '../../names.ts';
+import { netnsPath } from '../../network/cni/netns.ts';
+import type { Container, EphemeralContainer, Pod } from '../api/kubernetes.ts';
+import { containerOf } from '../container/spec.ts';
+import { userOf } from '../container/user.ts';
+import { oomScoreAdjust } from '../spec/qos.ts';
+import { countOf } from '../spec/quantity.ts';
+import { resourcesOf } from '../spec/resources.ts';
+import type { Resources } from '../unit/limits.ts';
+import { containerDirectory, type PodIdentity, type QosClass, unitOf } from '../unit/names.ts';
+import { containerUnit } from '../unit/service.ts';
+import type { PodStep, WorkerDependencies } from './dependencies.ts';
+import { hostnameOf, messagePath, nameMounts } from './files.ts';
+import { annotation } from './in-use.ts';
+import { ipcOf, netnsOf, sharesIpc } from './sandbox.ts';
+
+/** One run of a container: what is fetched, looked up and written before its unit starts. */
+
+export interface RunRequest {
+  readonly pod: Pod;
+  readonly identity: PodIdentity;
+  readonly qos: QosClass;
+  readonly container: Container | EphemeralContainer;
+  /** The pod's variables, `NAME=value`, and its words with `$(VAR)` put in. */
+  readonly env: readonly string[];
+  readonly command?: readonly string[];
+  readonly args?: readonly string[];
+  readonly volumes: readonly Mount[];
+  /** Seconds. */
+  readonly grace: number;
+}
+
+export interface PreparedRun {
+  readonly spec: ContainerSpec;
+  readonly steps: readonly PodStep[];
+  /** As the store calls it, and its ID. */
+  readonly image: string;
+  readonly imageID: string;
+  readonly layerKeys: readonly string[];
+  readonly manifest: Digest;
+}
+
+const policies = { Always: 'always', IfNotPresent: 'missing', Never: 'never' } as const;
+
+const million = 1_000_000n;
+const billion = 1_000_000_000n;
+
+export function containerResources({ resources }: Container | EphemeralContainer): Resources {
+  const limits = resourcesOf(resources?.limits);
+  const requests = resourcesOf(resources?.requests);
+  const [cpuLimit, cpuRequest, memory] = [limits.get('cpu'), requests.get('cpu'), limits.get('memory')];
+  return {
+    ...(cpuRequest && { cpuRequest: countOf(cpuRequest.nano, million) }),
+    ...(cpuLimit && { cpuLimit: countOf(cpuLimit.nano, million) }),
+    ...(memory && { memoryLimit: countOf(memory.nano, billion) }),
+  };
+}
+
+async function imageOf(
+  deps: WorkerDependencies,
+  reference: string,
+  policy: 'always' | 'missing' | 'never',
+  signal: AbortSignal,
+): ReturnType<typeof imageFor> {
+  try {
+    return await imageFor(deps, reference, policy, signal);
+  } catch (cause) {
+    if (policy !== 'never' || !(cause instanceof SpawnletError && cause.code === 'ERR_IMAGE_NOT_FOUND'))
+      throw cause;
+    throw new SpawnletError(
+      'ERR_IMAGE_NEVER_PULL',
+      `Container image "${reference}" is not present with pull policy of Never`,
+      { cause, hint: `spawnlet image pull ${reference}` },
+    );
+  }
+}
+
+/** A process without CAP_SYS_RESOURCE cannot make another one live longer than itself. */
+async function lowestScore(boundingSet: string): Promise<number> {
+  const sysResource = 24n;
+  if ((BigInt(`0x${boundingSet}`) >> sysResource) & 1n) return -1000;
+  return Number(await readFile('/proc/self/oom_score_adj', 'latin1'));
+}
+
+/**
+ * Fetches the image as its policy says, and decides everything that a run is made of.
+ *
+ * @throws what fetching throws, and ERR_RUN_AS_NON_ROOT, ERR_NO_COMMAND and what look-ups in the image throw
+ */
+export async function prepareRun(
+  deps: WorkerDependencies,
+  request: RunRequest,
+  signal: AbortSignal,
+): Promise<PreparedRun> {
+  const { pod, identity, container } = request;
+  const { files } = deps.host;
+  const policy = policies[(container.imagePullPolicy ?? 'IfNotPresent') as keyof typeof policies];
+  const { name, image } = await imageOf(deps, container.image ?? '', policy, signal);
+  const store = await deps.store();
+  const boundingSet =
+    /^CapBnd:\s*([0-9a-f]+)$/m.exec(await readFile('/proc/self/status', 'latin1'))?.[1] ?? '0';
+  const user = userOf(pod, container, store.views(image), image.config.user);
+  const found = imageFacts(store, image, {
+    image: name,
+    user: `${user.uid}:${user.gid}`,
+    ...(container.workingDir && { workdir: container.workingDir }),
+    volumes: [],
+    tmpfs: [],
+  });
+  const isAlone = pod.spec?.hostNetwork ?? false;
+  const score = Math.max(oomScoreAdjust(pod, container, deps.node.memory), await lowestScore(boundingSet));
+  const spec = containerOf(pod, identity, container, {
+    image: { ...found, user },
+    env: request.env,
+    ...(request.command && { command: request.command }),
+    ...(request.args && { args: request.args }),
+    mounts: [...nameMounts(identity, container), ...request.volumes],
+    hostname: hostnameOf(pod, identity, deps.node),
+    namespaces: {
+      ...(!isAlone && { network: netnsPath(netnsOf(identity)) }),
+      ...(sharesIpc(pod) && { ipc: ipcOf(identity.uid) }),
+    },
+    cgroups: cgroupVersion(),
+    boundingSet,
+    profiles: { standard: await deps.profile(), local: {} },
+    oomScoreAdj: score,
+    grace: request.grace,
+  });
+  const filter = await compiledFilter(files, spec.seccomp);
+  return {
+    spec,
+    steps: runSteps(request, spec, found, filter),
+    image: name,
+    imageID: image.id,
+    layerKeys: found.layerKeys,
+    manifest: found.digest,
+  };
+}
+
+const directory = (path: string, mode: number): HostStep => ({ do: 'make-directory', path, mode });
+
+/** Every run has a fresh root and no traces of the one before: a record that is there afterwards is this run's. */
+function runSteps(
+  { identity, qos, container }: RunRequest,
+  spec: ContainerSpec,
+  image: ImageFacts,
+  filter: string | undefined,
+): PodStep[] {
+  const at = containerDirectory(identity.uid, container.name);
+  const engine = engines.crun;
+  const way = { removeAfterwards: false, register: false };
+  const file = (name: string, content: string, mode = 0o600): HostStep => ({
+    do: 'write-file',
+    path: `${at}/${name}`,
+    content,
+    mode,
+  });
+  const config = engine.bundle(spec, {
+    [annotation.digest]: image.digest,
+    [annotation.layers]: image.layerKeys.join(','),
+    ...(filter !== undefined && { [filterAnnotation]: filter }),
+  });
+  return [
+    directory(at, 0o700),
+    ...['record', 'error', 'upper', 'work', 'prepared', 'termination-log'].map(
+      (name): HostStep => ({ do: 'remove', path: `${at}/${name}` }),
+    ),
+    directory(`${at}/rootfs`, 0o755),
+    directory(`${at}/upper`, image.rootMode),
+    directory(`${at}/work`, 0o700),
+    ...(spec.volumes.length > 0 ? [directory(`${at}/volumes`, 0o700)] : []),
+    ...(spec.layers.length === 0 ? [directory(`${at}/empty`, 0o755)] : []),
+    file('config.json', JSON.stringify(config)),
+    file('start', engine.startScript(spec, way)),
+    file('stopped', engine.stoppedScript(spec, way)),
+    { do: 'write-file', path: messagePath(identity.uid, container.name), content: '', mode: 0o666 },
+    ...journalSteps(),
+    {
+      do: 'write-file',
+      path: `${transientUnits}/${unitOf(identity, container.name)}`,
+      content: containerUnit(
+        spec,
+        {
+          pod: identity,
+          qos,
+          container: container.name,
+          image: image.name,
+          resources: containerResources(container),
+        },
+        engine.lines(spec, way),
+      ),
+      mode: 0o644,
+    },
+  ];
+}

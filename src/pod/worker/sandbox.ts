@@ -1,0 +1,126 @@
+import type { HostStep } from '../../host/step.ts';
+import type { PortMapping } from '../../network/cni/attachment.ts';
+import { pluginPath } from '../../network/cni/attachment.ts';
+import type { CniStep } from '../../network/cni/executors.ts';
+import type { Pod } from '../api/kubernetes.ts';
+import { countOf } from '../spec/quantity.ts';
+import { enforcedLimit, podRequests } from '../spec/resources.ts';
+import { members } from '../status/roles.ts';
+import type { Resources } from '../unit/limits.ts';
+import { directoryOf, type PodIdentity, type QosClass, runtimeOf } from '../unit/names.ts';
+import { podUnitRemoval, podUnitSteps } from '../unit/pod.ts';
+import type { Node, PodStep } from './dependencies.ts';
+
+/** What all containers of a pod share: slice and target, network, and the directories that their files lie in. */
+
+const million = 1_000_000n;
+const billion = 1_000_000_000n;
+
+export const netnsOf = ({ uid }: PodIdentity): string => `pod-${uid}`;
+
+/** Where the network of a pod is recorded. */
+export const networkRecord = (uid: string): string => `${directoryOf(uid)}/network`;
+
+/** The IPC namespace that containers share: one that is alone has its own. */
+export const ipcOf = (uid: string): string => `${runtimeOf(uid)}/ipc`;
+
+export const sharesIpc = (pod: Pod): boolean => members(pod).length > 1 && !pod.spec?.hostIPC;
+
+/** Limits of the pod as a whole. */
+export function podResources(pod: Pod, node: Node): Resources {
+  const cpu = enforcedLimit(pod, 'cpu');
+  const memory = enforcedLimit(pod, 'memory');
+  const request = podRequests(pod).get('cpu');
+  return {
+    ...(request && { cpuRequest: countOf(request.nano, million) }),
+    ...(cpu && { cpuLimit: countOf(cpu.nano, million) }),
+    ...(memory && { memoryLimit: countOf(memory.nano, billion) }),
+    ...(node.podPidsLimit !== undefined && { tasks: node.podPidsLimit }),
+  };
+}
+
+export const containerNames = (pod: Pod): string[] => members(pod).map(({ spec }) => spec.name);
+
+function portsOf(pod: Pod): PortMapping[] {
+  return members(pod).flatMap(({ spec }) =>
+    (spec.ports ?? []).flatMap(({ hostPort, containerPort, protocol = 'TCP', hostIP }) =>
+      hostPort === undefined || hostPort === 0
+        ? []
+        : {
+            hostPort,
+            containerPort,
+            protocol: protocol.toLowerCase() as PortMapping['protocol'],
+            ...(hostIP && { hostIP }),
+          },
+    ),
+  );
+}
+
+function networkSteps(pod: Pod, identity: PodIdentity, node: Node): CniStep[] {
+  if (pod.spec?.hostNetwork) return [];
+  const ports = portsOf(pod);
+  return [
+    { do: 'make-netns', name: netnsOf(identity) },
+    {
+      do: 'cni-add',
+      path: networkRecord(identity.uid),
+      network: node.network,
+      attachment: {
+        container: identity.uid,
+        netns: netnsOf(identity),
+        interface: 'eth0',
+        args: {
+          IgnoreUnknown: '1',
+          K8S_POD_NAMESPACE: identity.namespace,
+          K8S_POD_NAME: identity.name,
+          K8S_POD_INFRA_CONTAINER_ID: identity.uid,
+          K8S_POD_UID: identity.uid,
+        },
+        capabilities: ports.length > 0 ? { portMappings: ports } : {},
+        path: pluginPath,
+      },
+    },
+  ];
+}
+
+const directory = (path: string, mode: number): HostStep => ({ do: 'make-directory', path, mode });
+
+/** What makes a sandbox; done again, it changes nothing. */
+export function sandboxSteps(pod: Pod, identity: PodIdentity, qos: QosClass, node: Node): PodStep[] {
+  const { uid } = identity;
+  return [
+    directory(directoryOf(uid), 0o700),
+    directory(`${directoryOf(uid)}/containers`, 0o700),
+    directory(runtimeOf(uid), 0o700),
+    ...podUnitSteps({
+      pod: identity,
+      qos,
+      resources: podResources(pod, node),
+      containers: containerNames(pod),
+    }),
+    ...(sharesIpc(pod) ? ([{ do: 'make-ipc', path: ipcOf(uid) }] as const) : []),
+    ...networkSteps(pod, identity, node),
+  ];
+}
+
+/** What takes it away, its containers with it. */
+export function sandboxRemoval(pod: Pod, identity: PodIdentity, qos: QosClass, node: Node): PodStep[] {
+  const { uid } = identity;
+  const cni: CniStep[] = pod.spec?.hostNetwork
+    ? []
+    : [
+        { do: 'cni-del', path: networkRecord(uid) },
+        { do: 'remove-netns', name: netnsOf(identity) },
+      ];
+  return [
+    ...podUnitRemoval({
+      pod: identity,
+      qos,
+      resources: podResources(pod, node),
+      containers: containerNames(pod),
+    }),
+    ...cni,
+    { do: 'remove-ipc', path: ipcOf(uid) },
+    { do: 'remove', path: runtimeOf(uid) },
+  ];
+}

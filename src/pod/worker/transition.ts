@@ -1,0 +1,97 @@
+import type { Start, Stop } from '../restart/decision.ts';
+import type {
+  Backoff,
+  ContainerObserved,
+  ContainerState,
+  Running,
+  StartFailure,
+  Stopping,
+  Terminated,
+} from '../status/observed.ts';
+
+/** What becomes of what is known of a container: pure, one function for each thing that happens to it. */
+
+type Change = (container: ContainerObserved) => ContainerObserved;
+
+/** The run before this one becomes the last. */
+const former = ({ state, last }: ContainerObserved): Pick<ContainerObserved, 'last'> => {
+  const known = state.kind === 'terminated' ? state : last;
+  return known ? { last: known } : {};
+};
+
+/** A start was decided. */
+export const starting =
+  (start: Start): Change =>
+  container => ({
+    ...container,
+    ...former(container),
+    state: {
+      kind: 'starting',
+      attempt: start.attempt,
+      restartCount: start.restartCount,
+      ...(container.state.kind === 'waiting' &&
+        container.state.failure && { failure: container.state.failure }),
+    },
+    ...(start.backOff && { backOff: start.backOff }),
+  });
+
+/** It did not come to a run, so none is counted. */
+export const notStarted =
+  (failure: StartFailure, pullBackOff?: Backoff): Change =>
+  container => ({
+    ...container,
+    state: { kind: 'waiting', failure },
+    ...(pullBackOff && { pullBackOff }),
+  });
+
+/** Its program runs, and its postStart hook is over. */
+export const running =
+  (run: Pick<Running, 'containerID' | 'startedAt' | 'hookFailed' | 'attempt' | 'restartCount'>): Change =>
+  container => ({
+    ...container,
+    state: {
+      kind: 'running',
+      probes: {},
+      ...run,
+      ...('stopping' in container.state &&
+        container.state.stopping && { stopping: container.state.stopping }),
+    },
+  });
+
+export const ended =
+  (end: Terminated): Change =>
+  container => {
+    const stopping = 'stopping' in container.state ? container.state.stopping : undefined;
+    return {
+      ...container,
+      state: {
+        ...end,
+        ...(stopping && { stopped: { cause: stopping.cause, message: stopping.message } }),
+      },
+    };
+  };
+
+const isAlive = (state: ContainerState) => state.kind === 'running' || state.kind === 'starting';
+
+/** A stop was decided: its hook runs, or it is told to end. */
+export const stopping =
+  (stop: Stop): Change =>
+  container => {
+    const { cause, message, deadline } = stop;
+    const stage: Stopping['stage'] = stop.kind === 'preStop' ? 'hook' : 'term';
+    if (!isAlive(container.state)) return container;
+    return {
+      ...container,
+      state: { ...container.state, stopping: { cause, message, deadline, stage } },
+    };
+  };
+
+/** The preStop hook is over. */
+export const hookDone: Change = container => {
+  const { state } = container;
+  if (!('stopping' in state) || state.stopping?.stage !== 'hook') return container;
+  return {
+    ...container,
+    state: { ...state, stopping: { ...state.stopping, stage: 'turn' } },
+  };
+};

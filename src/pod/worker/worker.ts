@@ -1,0 +1,471 @@
+import { keepFilter } from '../../engine/filter-cache.ts';
+import { SpawnletError } from '../../host/error.ts';
+import { readResult } from '../../network/cni/record.ts';
+import type { UnitProperties } from '../../systemd/properties.ts';
+import type { Container, Pod } from '../api/kubernetes.ts';
+import { afterFailedPull } from '../restart/backoff.ts';
+import type { Decision, Start, Stop } from '../restart/decision.ts';
+import { nextContainers } from '../restart/next.ts';
+import type { PodFacts } from '../spec/downward.ts';
+import { commandOf, environmentOf } from '../spec/environment.ts';
+import type { ContainerObserved, Observed } from '../status/observed.ts';
+import { type Member, members } from '../status/roles.ts';
+import { podStatus } from '../status/status.ts';
+import { engineName, type PodIdentity, type QosClass, unitOf } from '../unit/names.ts';
+import type { WorkerDependencies } from './dependencies.ts';
+import { containerIdOf, readTraces, terminatedOf } from './end.ts';
+import { startFailureOf } from './failure.ts';
+import { hostnameOf, hostsText, nameSteps, resolvText } from './files.ts';
+import { type Kept, readKept, withContainer, writeKept, writePod } from './kept.ts';
+import { prepareRun } from './run.ts';
+import { networkRecord, sandboxRemoval, sandboxSteps } from './sandbox.ts';
+import { ended, hookDone, notStarted, running, starting, stopping } from './transition.ts';
+
+const second = 1000;
+
+/** A pod and everything that is done for it, by one loop: look, decide, record, act. */
+export class PodWorker {
+  readonly identity: PodIdentity;
+  readonly #deps: WorkerDependencies;
+  readonly #pod: Pod;
+  readonly #qos: QosClass;
+  #kept: Kept;
+  #wake = Promise.withResolvers<void>();
+  #removed = false;
+  readonly #tasks = new Set<Promise<void>>();
+  readonly #watched = new Map<string, AbortController>();
+
+  private constructor(deps: WorkerDependencies, pod: Pod, identity: PodIdentity, qos: QosClass, kept: Kept) {
+    this.#deps = deps;
+    this.#pod = pod;
+    this.identity = identity;
+    this.#qos = qos;
+    this.#kept = kept;
+  }
+
+  /** Takes a pod up: a new one, or one of which another worker has left what it had decided. */
+  static async open(
+    deps: WorkerDependencies,
+    pod: Pod,
+    identity: PodIdentity,
+    qos: QosClass,
+    signal: AbortSignal,
+  ): Promise<PodWorker> {
+    const { files, clock, locks } = deps.host;
+    const boot = locks.self.boot;
+    const former = await readKept(files, identity.uid);
+    const fresh: Observed = {
+      attempt: 0,
+      sandbox: { kind: 'none' },
+      containers: {},
+      hostIPs: deps.node.addresses,
+      startTime: clock.now(),
+      qosClass: qos,
+    };
+    const kept: Kept = former ?? { version: 1, boot, observed: fresh };
+    const worker = new PodWorker(deps, pod, identity, qos, kept);
+    if (former) await worker.#goOn(former, signal);
+    else {
+      await writePod(files, identity.uid, pod);
+      await worker.#keep(kept);
+    }
+    return worker;
+  }
+
+  /** The pod with its status as it was told last. */
+  get pod(): Pod {
+    return this.#kept.status ? { ...this.#pod, status: this.#kept.status } : this.#pod;
+  }
+
+  get observed(): Observed {
+    return this.#kept.observed;
+  }
+
+  /** The pod is to go: its containers have that many seconds to end. A second call can only make them fewer. */
+  async delete(graceSeconds: number): Promise<void> {
+    const { deletion } = this.observed;
+    const at = this.#deps.host.clock.now();
+    if (deletion && deletion.at + deletion.graceSeconds * second <= at + graceSeconds * second) return;
+    await this.#observe(observed => ({ ...observed, deletion: { at, graceSeconds } }));
+  }
+
+  /** Works until the pod is deleted and nothing of it is left, or until `signal`, which changes nothing of the pod. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps.host;
+    try {
+      while (!this.#removed) {
+        signal.throwIfAborted();
+        this.#wake = Promise.withResolvers();
+        const now = clock.now();
+        const { decisions, lookAt } = nextContainers(this.pod, this.observed, now, this.#deps.limits);
+        for (const decision of decisions) await this.#carryOut(decision, signal);
+        await this.#tell();
+        if (this.#removed) return;
+        const over = new AbortController();
+        const until = AbortSignal.any([signal, over.signal]);
+        const waits: Promise<unknown>[] = [this.#wake.promise, aborted(until)];
+        if (lookAt !== undefined) waits.push(clock.sleep(Math.max(0, lookAt - now), until));
+        try {
+          await Promise.race(waits.map(wait => wait.catch(() => undefined)));
+        } finally {
+          over.abort();
+        }
+      }
+    } finally {
+      for (const watch of this.#watched.values()) watch.abort();
+      await Promise.allSettled(this.#tasks);
+    }
+  }
+
+  /** Records something, then looks again. */
+  async #observe(change: (observed: Observed) => Observed): Promise<void> {
+    await this.#keep({ ...this.#kept, observed: change(this.#kept.observed) });
+    this.#wake.resolve();
+  }
+
+  async #keep(kept: Kept): Promise<void> {
+    this.#kept = kept;
+    await writeKept(this.#deps.host.files, this.identity.uid, kept);
+  }
+
+  #container(name: string, change: (container: ContainerObserved) => ContainerObserved): Promise<void> {
+    return this.#observe(observed => withContainer(observed, name, change));
+  }
+
+  /** Computes the status; told and kept if it is another. */
+  async #tell(): Promise<void> {
+    const status = podStatus(this.pod, this.observed, this.#deps.host.clock.now(), this.#deps.limits);
+    if (JSON.stringify(status) === JSON.stringify(this.#kept.status)) return;
+    await this.#keep({ ...this.#kept, status });
+    this.#deps.changed(this.pod);
+  }
+
+  /** Something that takes its time, beside the loop. */
+  #task(work: () => Promise<void>, signal: AbortSignal): void {
+    const task = work()
+      .catch(error => {
+        if (!signal.aborted) this.#event('Warning', 'FailedSync', messageText(error));
+      })
+      .finally(() => this.#tasks.delete(task));
+    this.#tasks.add(task);
+  }
+
+  #event(type: 'Normal' | 'Warning', reason: string, message: string, container?: string): void {
+    this.#deps.event(this.#pod, {
+      type,
+      reason,
+      message,
+      ...(container !== undefined && { field: `spec.containers{${container}}` }),
+    });
+  }
+
+  async #carryOut(decision: Decision, signal: AbortSignal): Promise<void> {
+    switch (decision.kind) {
+      case 'createSandbox':
+        await this.#observe(observed => ({
+          ...observed,
+          attempt: decision.attempt,
+          sandbox: { kind: 'making' },
+        }));
+        return this.#task(() => this.#makeSandbox(signal), signal);
+      case 'restartAll':
+        return this.#observe(observed => ({
+          ...observed,
+          attempt: decision.attempt,
+          restartedAll: decision.attempt,
+        }));
+      case 'start':
+        await this.#container(decision.container, starting(decision));
+        return this.#task(() => this.#start(decision, signal), signal);
+      case 'preStop':
+      case 'stop':
+        await this.#container(decision.container, stopping(decision));
+        return this.#task(() => this.#stop(decision, signal), signal);
+      case 'fail': {
+        const { reason, message } = decision;
+        this.#event('Warning', reason, message);
+        const at = this.#deps.host.clock.now();
+        return this.#observe(observed => ({ ...observed, failure: { reason, message, at } }));
+      }
+      case 'finish':
+        return this.#finish(signal);
+    }
+  }
+
+  async #makeSandbox(signal: AbortSignal): Promise<void> {
+    const { node, host } = this.#deps;
+    try {
+      await this.#deps.perform(sandboxSteps(this.#pod, this.identity, this.#qos, node), signal);
+      const result = await readResult(host.files, networkRecord(this.identity.uid));
+      const ips = (result?.addresses ?? []).map(({ address }) => address.replace(/\/.*$/, ''));
+      await this.#writeNames(this.#pod.spec?.hostNetwork ? node.addresses : ips, signal);
+      await this.#observe(observed => ({ ...observed, sandbox: { kind: 'ready', ips } }));
+    } catch (error) {
+      signal.throwIfAborted();
+      const message = messageText(error);
+      this.#event('Warning', 'FailedCreatePodSandBox', message);
+      const at = host.clock.now();
+      await this.#observe(observed => ({ ...observed, sandbox: { kind: 'failed', message, at } }));
+    }
+  }
+
+  async #writeNames(ips: readonly string[], signal: AbortSignal): Promise<void> {
+    const { node, host } = this.#deps;
+    const [hosts = '', resolv = ''] = await Promise.all(
+      ['/etc/hosts', '/run/systemd/resolve/resolv.conf', '/etc/resolv.conf'].map(path =>
+        host.files.read(path),
+      ),
+    ).then(([etc, real, own]) => [etc, real ?? own]);
+    const texts = {
+      hosts: hostsText(this.#pod, this.identity, node, ips, hosts),
+      resolv: resolvText(this.#pod, this.identity, node, resolv),
+      hostname: hostnameOf(this.#pod, this.identity, node),
+    };
+    await this.#deps.perform(nameSteps(this.identity, texts), signal);
+  }
+
+  #member(name: string): Member {
+    const member = members(this.#pod).find(({ spec }) => spec.name === name);
+    if (!member) throw new Error(`pod ${this.identity.name} has no container ${name}`);
+    return member;
+  }
+
+  /** What containers may be told of where they run. */
+  #facts(): PodFacts {
+    const { node } = this.#deps;
+    const { sandbox } = this.observed;
+    return {
+      nodeName: node.name,
+      hostIPs: node.addresses,
+      podIPs: this.#pod.spec?.hostNetwork ? node.addresses : sandbox.kind === 'ready' ? sandbox.ips : [],
+      allocatable: { cpu: `${node.cpu}m`, memory: String(node.memory) },
+    };
+  }
+
+  /** @throws ERR_CONTAINER_CONFIG for what is not there and has to be */
+  #variables(container: Container) {
+    const { objects } = this.#deps;
+    const { namespace } = this.identity;
+    const environment = environmentOf(
+      this.#pod,
+      container,
+      {
+        configMap: name => objects.configMap(namespace, name),
+        secret: name => objects.secret(namespace, name),
+        file: () => undefined,
+        services: new Map(),
+      },
+      this.#facts(),
+    );
+    if (environment.kind === 'waiting') throw new SpawnletError('ERR_CONTAINER_CONFIG', environment.message);
+    const { command, args } = commandOf(container, environment.variables);
+    return {
+      env: [...environment.variables].map(([name, value]) => `${name}=${value}`),
+      ...(command && { command }),
+      ...(args && { args }),
+    };
+  }
+
+  async #start(start: Start, signal: AbortSignal): Promise<void> {
+    const { host, limits } = this.#deps;
+    const { spec: container } = this.#member(start.container);
+    const name = container.name;
+    const known = () => this.observed.containers[name];
+    try {
+      const prepared = await prepareRun(
+        this.#deps,
+        {
+          pod: this.#pod,
+          identity: this.identity,
+          qos: this.#qos,
+          container,
+          ...this.#variables(container),
+          volumes: [],
+          grace: this.#pod.spec?.terminationGracePeriodSeconds ?? 30,
+        },
+        signal,
+      );
+      const store = await this.#deps.store();
+      await using _lease = await store.hold(prepared.manifest, prepared.layerKeys, signal);
+      await this.#deps.perform(prepared.steps, signal);
+      await this.#container(name, each => ({
+        ...each,
+        image: prepared.image,
+        imageID: prepared.imageID,
+      }));
+      this.#event('Normal', 'Created', `Container created`, name);
+      const systemd = await this.#deps.systemd();
+      const unit = unitOf(this.identity, name);
+      const watch = new AbortController();
+      this.#watched.set(name, watch);
+      const changes = systemd.watchUnit(unit, AbortSignal.any([signal, watch.signal]));
+      await systemd.startUnit(unit, 'replace', signal);
+      const unitNow = await systemd.unitProperties(unit, signal);
+      await this.#container(
+        name,
+        running({
+          containerID: containerIdOf(unitNow.InvocationID),
+          startedAt: Math.floor(unitNow.ExecMainStartTimestamp / 1000),
+          attempt: start.attempt,
+          restartCount: start.restartCount,
+        }),
+      );
+      this.#event('Normal', 'Started', `Container started`, name);
+      this.#task(() => this.#follow(name, changes, unitNow, signal), signal);
+      await keepFilter(host.files, engineName(this.identity, name), prepared.spec.seccomp);
+    } catch (error) {
+      signal.throwIfAborted();
+      const failure = startFailureOf(error, host.clock.now());
+      this.#event('Warning', 'Failed', failure.message, name);
+      const before = known();
+      const backOff =
+        failure.reason === 'ErrImagePull' && before
+          ? afterFailedPull(container, before, host.clock.now(), limits)
+          : undefined;
+      await this.#container(name, notStarted(failure, backOff));
+    }
+  }
+
+  /** Waits for the end of a run and records it. */
+  async #follow(
+    name: string,
+    changes: AsyncIterable<
+      { readonly kind: 'changed'; readonly changed: Partial<UnitProperties> } | { readonly kind: 'unloaded' }
+    >,
+    begun: UnitProperties,
+    signal: AbortSignal,
+  ): Promise<void> {
+    let state = begun;
+    if (!isDown(state)) {
+      for await (const change of changes) {
+        if (change.kind === 'changed') state = { ...state, ...change.changed };
+        else state = await (await this.#deps.systemd()).unitProperties(unitOf(this.identity, name), signal);
+        if (isDown(state)) break;
+      }
+    }
+    await this.#hasEnded(name, state, signal);
+  }
+
+  async #hasEnded(name: string, unit: UnitProperties | undefined, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { files, clock } = this.#deps.host;
+    const state = this.observed.containers[name]?.state;
+    if (state?.kind !== 'running' && state?.kind !== 'starting') return;
+    const run = {
+      attempt: state.attempt,
+      restartCount: state.restartCount,
+      containerID: state.kind === 'running' ? state.containerID : containerIdOf(unit?.InvocationID ?? ''),
+      ...(state.kind === 'running' && { startedAt: state.startedAt }),
+    };
+    const traces = await readTraces(files, this.identity.uid, name);
+    this.#watched.get(name)?.abort();
+    this.#watched.delete(name);
+    await this.#container(name, ended(terminatedOf(run, traces, unit, clock.now())));
+  }
+
+  async #stop(stop: Stop, signal: AbortSignal): Promise<void> {
+    const { container: name, deadline } = stop;
+    if (stop.kind === 'preStop') return this.#container(name, hookDone);
+    this.#event('Normal', 'Killing', stop.message, name);
+    const systemd = await this.#deps.systemd();
+    const unit = unitOf(this.identity, name);
+    const job = await systemd.enqueue('stop', unit, 'replace', signal);
+    const late = new AbortController();
+    const wait = Math.max(0, deadline - this.#deps.host.clock.now());
+    const kill = this.#deps.host.clock
+      .sleep(wait, AbortSignal.any([signal, late.signal]))
+      .then(() => systemd.killUnit(unit, 'all', 9, signal))
+      .catch(() => undefined);
+    try {
+      await job.done;
+    } finally {
+      late.abort();
+      await kill;
+    }
+  }
+
+  /** Nothing runs any more: what the pod had goes; its directory too, if the pod is to go. */
+  async #finish(signal: AbortSignal): Promise<void> {
+    const { host, node } = this.#deps;
+    if (!this.#kept.finished) {
+      await this.#deps.perform(sandboxRemoval(this.#pod, this.identity, this.#qos, node), signal);
+      await this.#keep({
+        ...this.#kept,
+        observed: { ...this.observed, sandbox: { kind: 'none' } },
+        finished: true,
+      });
+    }
+    if (!this.observed.deletion) return;
+    await this.#tell();
+    await host.files.remove(`/var/lib/spawnlet/pods/${this.identity.uid}`);
+    this.#removed = true;
+  }
+
+  /** Compares what another worker had recorded with what is there now. */
+  async #goOn(former: Kept, signal: AbortSignal): Promise<void> {
+    const { host } = this.#deps;
+    const boot = host.locks.self.boot;
+    const isSameBoot = former.boot === boot;
+    const { sandbox } = former.observed;
+    const lostSandbox = !isSameBoot || sandbox.kind === 'making';
+    await this.#keep({
+      ...former,
+      boot,
+      observed: {
+        ...former.observed,
+        hostIPs: this.#deps.node.addresses,
+        ...(lostSandbox && { sandbox: { kind: 'none' } }),
+      },
+    });
+    for (const [name, { state }] of Object.entries(former.observed.containers)) {
+      if (state.kind !== 'running' && state.kind !== 'starting') continue;
+      if (isSameBoot) await this.#goOnWith(name, signal);
+      else await this.#hasEnded(name, undefined, signal);
+    }
+  }
+
+  async #goOnWith(name: string, signal: AbortSignal): Promise<void> {
+    const systemd = await this.#deps.systemd();
+    const unit = unitOf(this.identity, name);
+    const watch = new AbortController();
+    this.#watched.set(name, watch);
+    const changes = systemd.watchUnit(unit, AbortSignal.any([signal, watch.signal]));
+    const now = await systemd.unitProperties(unit, signal);
+    const state = this.observed.containers[name]?.state;
+    if (state?.kind === 'starting') {
+      const { record, error } = await readTraces(this.#deps.host.files, this.identity.uid, name);
+      if (isDown(now) && !record && error === '') {
+        // It was decided to start it, and no more.
+        const { failure } = state;
+        return this.#container(name, each => ({
+          ...each,
+          state: { kind: 'waiting', ...(failure && { failure }) },
+        }));
+      }
+      await this.#container(
+        name,
+        running({
+          containerID: containerIdOf(now.InvocationID || (record?.invocation ?? '')),
+          startedAt: Math.floor(now.ExecMainStartTimestamp / 1000),
+          attempt: state.attempt,
+          restartCount: state.restartCount,
+        }),
+      );
+    }
+    this.#task(() => this.#follow(name, changes, now, signal), signal);
+    const { stopping: wanted } = { stopping: undefined, ...this.observed.containers[name]?.state };
+    if (wanted) this.#task(() => this.#stop({ kind: 'stop', container: name, ...wanted }, signal), signal);
+  }
+}
+
+const isDown = ({ ActiveState, Job }: UnitProperties): boolean =>
+  Job === 0 && (ActiveState === 'inactive' || ActiveState === 'failed');
+
+const messageText = (error: unknown): string =>
+  error instanceof SpawnletError || error instanceof Error ? error.message : String(error);
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise(resolve => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });

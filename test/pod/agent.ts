@@ -1,0 +1,97 @@
+/** The agent that runs pods, as tests of pods start, kill and ask it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ended } from '../../src/host/child.ts';
+import type { Pod } from '../../src/pod/api/kubernetes.ts';
+import { done, eventually, spawnlet, words } from '../app/tools.ts';
+
+export const manifests = '/etc/spawnlet/manifests';
+
+export interface TestAgent extends AsyncDisposable {
+  /** What it has said. */
+  readonly said: () => string;
+  /** Ends it as a crash would. Pods go on. */
+  kill(): Promise<void>;
+  /** Starts one in the place of a killed one. */
+  start(): void;
+}
+
+/** Starts the agent; at the end it removes all pods, then the agent. */
+export async function useAgent(...flags: readonly string[]): Promise<TestAgent> {
+  await mkdir(manifests, { recursive: true });
+  let said = '';
+  let child: ChildProcess | undefined;
+  const start = () => {
+    const [program = '', ...rest] = words('kubelet', ...flags);
+    child = spawn(program, rest, { stdio: ['ignore', 'ignore', 'pipe'] });
+    child.stderr?.on('data', (chunk: Buffer) => {
+      said += chunk.toString();
+    });
+  };
+  const end = async (signal: NodeJS.Signals) => {
+    if (!child) return;
+    const over = ended(child);
+    child.kill(signal);
+    await over;
+    child = undefined;
+  };
+  start();
+  return {
+    said: () => said,
+    kill: () => end('SIGKILL'),
+    start,
+    async [Symbol.asyncDispose]() {
+      await rm(manifests, { recursive: true });
+      await mkdir(manifests);
+      await eventually(async () => (await pods()).length === 0, `all pods go\n${said}`);
+      await end('SIGTERM');
+    },
+  };
+}
+
+/** Has a manifest run, or another in its place. */
+export const apply = (name: string, manifest: object): Promise<void> =>
+  writeFile(join(manifests, `${name}.yaml`), JSON.stringify(manifest), { mode: 0o600 });
+
+export const remove = (name: string): Promise<void> => rm(join(manifests, `${name}.yaml`));
+
+export const pods = async (): Promise<Pod[]> => JSON.parse(await done(['pod', 'ls', '-o', 'json'])) as Pod[];
+
+export async function podNamed(name: string): Promise<Pod | undefined> {
+  const { code, out } = await spawnlet(['pod', 'get', name]);
+  return code === 0 ? (JSON.parse(out) as Pod) : undefined;
+}
+
+/** Waits until a pod is as wanted, and gives it. */
+export async function until(
+  name: string,
+  what: string,
+  isSo: (status: NonNullable<Pod['status']>) => boolean,
+): Promise<Pod> {
+  let last: Pod | undefined;
+  return await eventually(async () => {
+    last = await podNamed(name);
+    return last?.status && isSo(last.status) ? last : undefined;
+  }, `pod ${name} ${what}`).catch((cause: unknown) => {
+    throw new Error(`pod ${name} is not so: ${what}; ${JSON.stringify(last?.status, undefined, 1)}`, {
+      cause,
+    });
+  });
+}
+
+export const isReady = ({ conditions = [] }: NonNullable<Pod['status']>): boolean =>
+  conditions.some(({ type, status }) => type === 'Ready' && status === 'True');
+
+/** A pod of these containers, which ends fast. */
+export const podOf = (
+  name: string,
+  containers: readonly object[],
+  spec: object = {},
+  metadata: object = {},
+): object => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name, ...metadata },
+  spec: { terminationGracePeriodSeconds: 2, containers, ...spec },
+});

@@ -1,0 +1,169 @@
+// runs in a lab: bookworm trixie +containernetworking-plugins
+// Manifests of a directory run as units, and what happens to them is told as Kubernetes tells it.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { debianImage, done, eventually, type Fixture, spawnlet, system, useImages } from '../app/tools.ts';
+import { apply, isReady, podNamed, podOf, remove, type TestAgent, until, useAgent } from './agent.ts';
+
+let images: Fixture;
+let agent: TestAgent;
+const image = 'localhost/images:deb';
+
+before(async () => {
+  images = await useImages({ deb: debianImage() });
+  agent = await useAgent();
+});
+
+after(async () => {
+  await agent[Symbol.asyncDispose]();
+  await images[Symbol.asyncDispose]();
+});
+
+const container = (name: string, script: string, more: object = {}) => ({
+  name,
+  image,
+  command: ['sh', '-c', script],
+  ...more,
+});
+
+const forever = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
+
+test('a pod is units, with an address, names and variables, and leaves nothing', async () => {
+  const state = async () =>
+    (
+      await Promise.all([
+        system(
+          'sh',
+          '-c',
+          'find /run/netns /run/spawnlet/pods /var/lib/spawnlet/pods -mindepth 1 2>/dev/null; :',
+        ),
+        system('systemctl', 'list-units', '--all', '--plain', '--no-legend', 'pod-*', 'kubepods-*pod*'),
+        system('sh', '-c', 'findmnt -no TARGET -l | grep -v "^/proc\\|^/sys" | sort'),
+      ])
+    ).join('---\n');
+  const before = await state();
+  const env = [
+    { name: 'WHO', value: 'you' },
+    { name: 'IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },
+  ];
+  await apply(
+    'web',
+    podOf('web', [container('main', `echo hello $(WHO) $(IP); uname -n; ${forever}`, { env })]),
+  );
+  const pod = await until('web', 'is ready', isReady);
+  const { phase, podIP, hostIP, containerStatuses = [], qosClass } = pod.status ?? {};
+  assert.deepEqual([phase, qosClass], ['Running', 'BestEffort']);
+  assert.match(podIP ?? '', /^10\.88\.0\.\d+$/);
+  assert.match(hostIP ?? '', /^10\.77\./);
+  const invocation = containerStatuses[0]?.containerID?.replace('spawnlet://', '') ?? '';
+  const unit = `pod-default-web-main-${pod.metadata?.uid}.service`;
+  assert.equal(await system('systemctl', 'show', '-P', 'InvocationID', unit), `${invocation}\n`);
+  const said = await eventually(async () => {
+    const log = await system(
+      'journalctl',
+      '--namespace=spawnlet',
+      '-o',
+      'cat',
+      `CONTAINER_ID_FULL=${invocation}`,
+    );
+    return log.includes('web\n') ? log : undefined;
+  }, 'the container has said its name');
+  assert.match(said, new RegExp(`hello you ${podIP}`));
+  assert.match(await done(['pod', 'describe', 'web']), new RegExp(unit));
+  assert.match(await done(['pod', 'exec', 'web', '--', 'cat', '/etc/hosts']), new RegExp(`${podIP}\tweb`));
+  const { code } = await spawnlet(['pod', 'exec', 'web', '--', 'sh', '-c', 'exit 7']);
+  assert.equal(code, 7);
+  assert.notEqual(await state(), before);
+  await remove('web');
+  await eventually(async () => (await podNamed('web')) === undefined, 'the pod is gone');
+  assert.equal(await state(), before);
+});
+
+test('init containers run in order, each to its end, before the others', async () => {
+  const init = (name: string) => ({ ...container(name, 'true'), terminationMessagePolicy: 'File' });
+  await apply(
+    'staged',
+    podOf('staged', [container('main', forever)], { initContainers: [init('a'), init('b')] }),
+  );
+  const { status } = await until('staged', 'is ready', isReady);
+  const [a, b] = status?.initContainerStatuses ?? [];
+  const main = status?.containerStatuses?.[0];
+  assert.deepEqual([a?.state?.terminated?.reason, b?.state?.terminated?.exitCode], ['Completed', 0]);
+  const times = [
+    a?.state?.terminated?.finishedAt,
+    b?.state?.terminated?.startedAt,
+    main?.state?.running?.startedAt,
+  ];
+  assert.deepEqual(
+    times,
+    times.toSorted((a, b) => Date.parse(a ?? '') - Date.parse(b ?? '')),
+  );
+  await remove('staged');
+});
+
+test('a container that fails is started again, then waits in its back-off', async () => {
+  await apply('loops', podOf('loops', [container('main', 'echo once; exit 3')]));
+  const { status } = await until('loops', 'waits in its back-off', ({ containerStatuses: [only] = [] }) => {
+    return only?.state?.waiting?.reason === 'CrashLoopBackOff' && only.restartCount === 1;
+  });
+  const [only] = status?.containerStatuses ?? [];
+  const { reason, exitCode } = only?.lastState?.terminated ?? {};
+  assert.deepEqual([reason, exitCode, status?.phase], ['Error', 3, 'Running']);
+  await remove('loops');
+});
+
+test('a pod whose containers have ended for good has Succeeded or Failed, and runs no more', async () => {
+  for (const [name, script, phase] of [
+    ['well', 'true', 'Succeeded'],
+    ['badly', 'exit 4', 'Failed'],
+  ] as const) {
+    await apply(name, podOf(name, [container('main', script)], { restartPolicy: 'Never' }));
+    const pod = await until(name, `has ${phase}`, status => status.phase === phase);
+    assert.equal(pod.status?.containerStatuses?.[0]?.restartCount, 0);
+    const unit = await system(
+      'systemctl',
+      'list-units',
+      '--all',
+      '--plain',
+      '--no-legend',
+      `pod-default-${name}-*`,
+    );
+    assert.equal(unit, '');
+  }
+  await Promise.all([remove('well'), remove('badly')]);
+});
+
+test('a process that is killed for want of memory is told as such', async () => {
+  const greedy = 'perl -e \'my $x = "x" x 200_000_000; sleep 100\'';
+  const limits = { resources: { limits: { memory: '32Mi' } } };
+  await apply('greedy', podOf('greedy', [container('main', greedy, limits)], { restartPolicy: 'Never' }));
+  const { status } = await until('greedy', 'has failed', ({ phase }) => phase === 'Failed');
+  const { reason, exitCode } = status?.containerStatuses?.[0]?.state?.terminated ?? {};
+  assert.deepEqual([reason, exitCode, status?.qosClass], ['OOMKilled', 137, 'Burstable']);
+  await remove('greedy');
+});
+
+test('an agent that is killed and started again finds its pods as they are', async () => {
+  await apply('stays', podOf('stays', [container('main', forever), container('short', 'sleep 0.6; exit 5')]));
+  const running = await until('stays', 'runs', ({ containerStatuses: all = [] }) =>
+    all.every(each => each.started),
+  );
+  const idOf = (pod: typeof running, name: string) =>
+    pod.status?.containerStatuses?.find(each => each.name === name)?.containerID;
+  await agent.kill();
+  await eventually(async () => {
+    const id = idOf(running, 'short')?.replace('spawnlet://', '') ?? '';
+    const unit = `pod-default-stays-short-${running.metadata?.uid}.service`;
+    const shown = await system('systemctl', 'show', '-P', 'ActiveState', '-P', 'InvocationID', unit);
+    return shown.includes(id) && shown.includes('failed');
+  }, 'the short container has ended while nobody looked');
+  agent.start();
+  const later = await until('stays', 'has told the end', ({ containerStatuses: all = [] }) =>
+    all.some(({ restartCount }) => restartCount > 0),
+  );
+  assert.equal(idOf(later, 'main'), idOf(running, 'main'));
+  const short = later.status?.containerStatuses?.find(({ name }) => name === 'short');
+  assert.equal(short?.lastState?.terminated?.exitCode, 5);
+  assert.equal(short?.lastState?.terminated?.containerID, idOf(running, 'short'));
+  await remove('stays');
+});
