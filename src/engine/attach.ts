@@ -3,6 +3,7 @@ import { close, read, write } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { Readable, Writable } from 'node:stream';
 import { isErrno, SpawnletError } from '../host/error.ts';
+import { loadLibc } from '../host/libc.ts';
 
 /** The caller's streams. Standard input is given only where the container keeps its own open. */
 export interface Streams {
@@ -35,19 +36,18 @@ const packetType = 0o2000005;
 const both = 2;
 const writing = 1;
 
-interface Libc {
+interface Sockets {
   socket(family: number, type: number, protocol: number): number;
   connect(fd: number, address: Uint8Array, length: number): number;
   shutdown(fd: number, how: number): number;
 }
 
-let loaded: Promise<Libc> | undefined;
+let loaded: Promise<Sockets> | undefined;
 
 /** Loads the C library's socket calls; called early, the 20 ms that it takes pass while systemd starts the unit. */
-export function loadSockets(): Promise<Libc> {
+export function loadSockets(): Promise<Sockets> {
   loaded ??= (async () => {
-    const { default: koffi } = await import('koffi');
-    const libc = koffi.load('libc.so.6');
+    const libc = await loadLibc();
     return {
       socket: libc.func('int socket(int, int, int)'),
       connect: libc.func('int connect(int, void *, unsigned int)'),
@@ -60,10 +60,10 @@ export function loadSockets(): Promise<Libc> {
 /** A connection to a container's streams, through conmon's attach socket. */
 export class Attachment implements AsyncDisposable {
   readonly #fd: number;
-  readonly #libc: Libc;
+  readonly #libc: Sockets;
   #closed = false;
 
-  private constructor(fd: number, libc: Libc) {
+  private constructor(fd: number, libc: Sockets) {
     this.#fd = fd;
     this.#libc = libc;
   }

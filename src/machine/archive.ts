@@ -4,7 +4,7 @@ import { SpawnletError } from '../host/error.ts';
 import { lockNetwork } from '../network/nat.ts';
 import type { MachineChange } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
-import { isInMemory, mounted, refuseTaken, unitToFreeze } from './create.ts';
+import { isInMemory, refuseTaken, unitToFreeze } from './create.ts';
 import { parseMachine } from './document.ts';
 import { importPlace } from './imports.ts';
 import { parseMachineName } from './names.ts';
@@ -13,6 +13,7 @@ import { lockOf, placesOf } from './places.ts';
 import { planMachine } from './plan.ts';
 import { desiredOf } from './prepare.ts';
 import type { MachineSpec } from './spec.ts';
+import { mountStep } from './tree-view.ts';
 import { refuseHostAccess } from './trust.ts';
 
 /** An archive of a machine holds these two, as those of lxc and incus hold metadata.yaml and rootfs. */
@@ -74,7 +75,6 @@ export async function* exportMachine(
   if (await files.look(path))
     throw new SpawnletError('ERR_NAME_TAKEN', `${path} is there already`, { hint: 'name another file' });
   const freeze = await unitToFreeze(deps, name, 'export', signal);
-  await mounted(deps, made, signal);
   for (const flag of compressionOf(path)) {
     const program = flag.slice(2);
     if (!(await files.look(`/usr/bin/${program}`)) && !(await files.look(`/bin/${program}`)))
@@ -88,7 +88,7 @@ export async function* exportMachine(
     ifInterrupted: 'undo',
     steps:
       freeze === undefined
-        ? [pack]
+        ? [...mountStep(made), pack]
         : [{ do: 'freeze-unit', name: freeze }, pack, { do: 'thaw-unit', name: freeze }],
   });
 }
@@ -136,7 +136,7 @@ export async function* importMachine(
       ],
     });
     const spec = importedSpec(packed, name, file);
-    const origin = { tree: { kind: 'move', from: unpacked }, root: unpacked } as const;
+    const origin = { tree: { kind: 'move', from: unpacked }, root: { layers: [unpacked] } } as const;
     await using _network = await lockNetwork(locks, signal);
     const desired = await desiredOf(deps.host, spec, origin, [], signal);
     const loaded = await isInMemory(deps, name, signal);

@@ -7,7 +7,7 @@ import { type MachineDependencies, note, type Parts, plan } from './change.ts';
 import { start } from './job.ts';
 import { findMade, getMade, inTheWay, isMapped, isUp, type Made, unitState } from './observe.ts';
 import { placesOf } from './places.ts';
-import { type NewTree, needsRestart, planMachine } from './plan.ts';
+import { needsRestart, planMachine } from './plan.ts';
 import {
   desiredOf,
   type Origin,
@@ -17,6 +17,7 @@ import {
   refuseOtherSource,
 } from './prepare.ts';
 import type { MachineSpec, TreeSource } from './spec.ts';
+import { viewTree } from './tree-view.ts';
 
 type Of<D extends MachineChange['do']> = Extract<MachineChange, { do: D }>;
 
@@ -86,15 +87,7 @@ async function originOfSource(
 
 async function originFor(deps: MachineDependencies, made: Made, signal: AbortSignal): Promise<Found> {
   const freeze = await unitToFreeze(deps, made.spec.name, 'copy', signal);
-  await mounted(deps, made, signal);
   return { origin: originOfMachine(made), ...(freeze !== undefined && { freeze }) };
-}
-
-/** The tree of a machine can be read only when it is mounted; it then stays so. */
-export async function mounted(deps: MachineDependencies, made: Made, signal: AbortSignal): Promise<void> {
-  if (made.tree.kind !== 'overlay') return;
-  const systemd = await deps.systemd();
-  await systemd.startUnit(placesOf(made.spec.name).mountUnit, 'replace', signal);
 }
 
 /** Whether systemd has units of a name in memory, as it has those that another unit asks for: machines.target at boot. */
@@ -142,7 +135,8 @@ async function withPassword(
 ): Promise<MachineSpec> {
   if (password === undefined) return spec;
   const [{ guestOs }, { hashOf }] = await Promise.all([import('./guest/os.ts'), import('./password.ts')]);
-  const { passwordMethod } = await guestOs(origin.root, spec.firstBoot, host.files);
+  using view = await viewTree(origin.root);
+  const { passwordMethod } = await guestOs(view.path, spec.firstBoot, host.files);
   const rootPasswordHash = await hashOf(password, passwordMethod, host.children, signal);
   return { ...spec, firstBoot: { ...spec.firstBoot, rootPasswordHash } };
 }
@@ -174,7 +168,7 @@ export async function* clone(deps: MachineDependencies, change: Of<'clone'>, sig
   const found =
     change.snapshot === undefined
       ? await originFor(deps, made, signal)
-      : { origin: await originOfSnapshot(deps, made, change.snapshot, signal) };
+      : { origin: await originOfSnapshot(deps, made, change.snapshot) };
   const next: MachineSpec = {
     ...spec,
     name: change.to,
@@ -188,19 +182,12 @@ export async function* clone(deps: MachineDependencies, change: Of<'clone'>, sig
   if (change.start) yield* start(deps, change.to);
 }
 
-async function originOfSnapshot(
-  deps: MachineDependencies,
-  made: Made,
-  snapshot: string,
-  signal: AbortSignal,
-): Promise<Origin> {
+async function originOfSnapshot(deps: MachineDependencies, made: Made, snapshot: string): Promise<Origin> {
   const { getSnapshot } = await import('./snapshot.ts');
   const { tree: path } = await getSnapshot(deps.host.files, made.spec.name, snapshot);
-  await mounted(deps, made, signal);
-  const { root, tree } = originOfMachine(made);
-  const copied: NewTree =
-    tree.kind === 'clone-of-clone' ? { ...tree, upper: path } : { kind: 'copy', from: path };
-  return { tree: copied, root: tree.kind === 'clone-of-clone' ? root : path };
+  if (!made.layers) return { tree: { kind: 'copy', from: path }, root: { layers: [path] } };
+  const { lower } = made.layers;
+  return { tree: { kind: 'clone-of-clone', lower, upper: path }, root: { layers: [...lower, path] } };
 }
 
 /** Makes a machine, or makes it into what the spec says. */
@@ -214,8 +201,6 @@ export async function* apply(deps: MachineDependencies, spec: MachineSpec, signa
   const places = placesOf(spec.name);
   const mapped = await isMapped(deps.host.files, places);
   const state = await unitState(await deps.systemd(), places.unit, signal);
-  // What its init is, and who sets its network up, is read in its tree.
-  if (!isUp(state)) await mounted(deps, made, signal);
   const { keptLines } = await import('./kept.ts');
   await using _network = await lockNetwork(deps.host.locks, signal);
   const desired = await desiredOf(deps.host, spec, made, await keptLines(deps.host.files, spec.name), signal);

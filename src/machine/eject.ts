@@ -2,17 +2,17 @@ import { SpawnletError } from '../host/error.ts';
 import type { Files } from '../host/files.ts';
 import type { MachineChange } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
-import { mounted } from './create.ts';
 import { GuestRoot } from './guest/root.ts';
 import { refuseRunning } from './job.ts';
 import { keptLines } from './kept.ts';
-import { getMade } from './observe.ts';
+import { getMade, type Made } from './observe.ts';
 import { hidden, placesOf } from './places.ts';
 import { settingsSteps } from './plan.ts';
 import { desiredOf } from './prepare.ts';
 import { runtimeStores } from './profiles.ts';
 import { listSnapshots } from './snapshot.ts';
 import type { MachineStep } from './step.ts';
+import { mountStep, treeOfMachine, viewTree } from './tree-view.ts';
 
 /**
  * Lets go of a machine that is stopped: it stays, with a tree of its own, as the files of systemd that an administrator
@@ -34,15 +34,15 @@ export async function* eject(
   const kept = await keptLines(host.files, name);
   const desired = await desiredOf(host, made.spec, made, kept, signal, isOverlay ? { flattened: true } : {});
   if (isOverlay) {
-    await mounted(deps, made, signal);
     yield plan({
       title: `flatten the tree of machine ${name}`,
       ifInterrupted: 'undo',
       steps: [
         // Of an ejection that was cut off.
         { do: 'remove', path: flat },
+        ...mountStep(made),
         { do: 'copy-tree', name, from: places.tree, path: flat },
-        ...(await storeSteps(deps, name, places.tree, flat)),
+        ...(await storeSteps(deps, made, flat)),
       ],
     });
   }
@@ -79,18 +79,15 @@ async function refuseSnapshots(files: Files, name: string): Promise<void> {
 }
 
 /** What lay beside the overlay, since it could not lie on it, comes into the tree. */
-async function storeSteps(
-  { host }: MachineDependencies,
-  name: string,
-  root: string,
-  flat: string,
-): Promise<MachineStep[]> {
+async function storeSteps({ host }: MachineDependencies, made: Made, flat: string): Promise<MachineStep[]> {
+  const { name } = made.spec;
   const there = await Promise.all(
     runtimeStores(name).map(async store => ((await host.files.list(store.source)).length > 0 ? [store] : [])),
   );
   const stores = there.flat();
   if (stores.length === 0) return [];
-  using tree = new GuestRoot(root);
+  using view = await viewTree(treeOfMachine(made));
+  using tree = new GuestRoot(view.path);
   for (const path of ['/var', '/var/lib'])
     if (tree.look(path)?.kind !== 'directory')
       throw new SpawnletError('ERR_MACHINE_TREE', `${path} of machine ${name} is no directory of its tree`, {

@@ -32,11 +32,11 @@ export async function* startMade(deps: MachineDependencies, name: string, signal
   const { unit } = placesOf(name);
   const state = await unitState(systemd, unit, signal);
   if (state === 'active') return;
-  if (state === 'failed') await systemd.resetFailedUnit(unit, signal);
   yield {
     do: 'job',
     shown: [{ do: 'start-unit', name: unit }],
     async run(wanted) {
+      if (state === 'failed') await systemd.resetFailedUnit(unit, wanted);
       await whileQueued(deps, name, wanted, queued => systemd.startUnit(unit, 'replace', wanted, queued));
       return [];
     },

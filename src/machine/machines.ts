@@ -141,7 +141,7 @@ export class Machines implements MachinesApi {
         throw error;
       },
     );
-    if (!isRunning) await (await import('./create.ts')).mounted(this.#deps, made, signal);
+    if (!isRunning) await (await import('./tree-view.ts')).mountTree(this.#deps, made, signal);
     return showLogs(host, logWords(name, placesOf(name).tree, isRunning, options), signal);
   }
 
@@ -169,7 +169,7 @@ export class Machines implements MachinesApi {
     const { isUp, unitState } = await import('./observe.ts');
     if (isUp(await unitState(await this.#deps.systemd(), placesOf(name).unit, signal)))
       return { kind: 'running', machine: await this.#running(name, signal), path };
-    await (await import('./create.ts')).mounted(this.#deps, made, signal);
+    await (await import('./tree-view.ts')).mountTree(this.#deps, made, signal);
     return { kind: 'stopped', machine: name, root: placesOf(name).tree, path };
   }
 

@@ -166,11 +166,13 @@ export function settingsSteps({ spec, network, facts, before }: Desired, places:
   ];
 }
 
-function guestSteps({ spec, guest }: Desired, places: Places, isNew: boolean): MachineStep[] {
+function guestSteps({ spec, guest, facts }: Desired, places: Places, isNew: boolean): MachineStep[] {
   if (guest.length === 0) return [];
+  const mount: MachineStep[] =
+    facts.tree.kind === 'overlay' && !isNew ? [{ do: 'start-unit', name: places.mountUnit }] : [];
   // A tree that is booted where it lies is somebody's: what it was comes back.
   const tree = isNew && spec.from.kind !== 'directory' ? 'new' : 'kept';
-  return [{ do: 'write-guest', machine: spec.name, root: places.tree, files: guest, tree }];
+  return [...mount, { do: 'write-guest', machine: spec.name, root: places.tree, files: guest, tree }];
 }
 
 /** Where systemd keeps what `set-property --runtime` says. */

@@ -23,11 +23,12 @@ import { findMade, isMappableTree, type Made, namesOf } from './observe.ts';
 import { placesOf } from './places.ts';
 import type { Desired, NewTree } from './plan.ts';
 import type { MachineSpec, Network, PrivateUsers } from './spec.ts';
+import { type ReadableTree, treeOfMachine, viewTree } from './tree-view.ts';
 
 /** A tree that a new machine can be made of, and where it can be read before that. */
 export interface Origin {
   readonly tree: NewTree;
-  readonly root: string;
+  readonly root: ReadableTree;
 }
 
 /**
@@ -64,7 +65,7 @@ export async function originOfBase(files: Files, base: string): Promise<Origin> 
   const { tree: root } = await new Bases(files).get(base);
   const entry = await files.look(root);
   const mode = entry?.kind === 'directory' ? entry.mode : 0o755;
-  return { tree: { kind: 'clone', lower: [root], mode }, root };
+  return { tree: { kind: 'clone', lower: [root], mode }, root: { layers: [root] } };
 }
 
 const isWithin = (path: string, directory: string) => `${path}/`.startsWith(directory.replace(/\/*$/, '/'));
@@ -75,19 +76,20 @@ export async function originOfDirectory(files: Files, path: string): Promise<Ori
     throw new SpawnletError('ERR_MACHINE_TREE', `${path} is this host's own, and no tree of a machine`, {
       hint: '--directory is written to: name a tree of which nothing else is made',
     });
-  if ((await files.look(path))?.kind === 'directory') return { tree: { kind: 'link', path }, root: path };
+  if ((await files.look(path))?.kind === 'directory')
+    return { tree: { kind: 'link', path }, root: { layers: [path] } };
   throw new SpawnletError('ERR_MACHINE_TREE', `${path} is no directory`, {
     hint: '--directory takes the root directory of a tree',
   });
 }
 
-export function originOfMachine({ layers, tree, spec }: Made): Origin {
-  const root = tree.kind === 'link' ? tree.path : placesOf(spec.name).tree;
+export function originOfMachine(made: Made): Origin {
+  const { layers, tree, spec } = made;
   return {
-    root,
+    root: treeOfMachine(made),
     tree: layers
       ? { kind: 'clone-of-clone', lower: layers.lower, upper: layers.upper }
-      : { kind: 'copy', from: root },
+      : { kind: 'copy', from: tree.kind === 'link' ? tree.path : placesOf(spec.name).tree },
   };
 }
 
@@ -211,13 +213,15 @@ export async function desiredOf(
   const { files } = host;
   const made = 'spec' in from ? from : undefined;
   const origin = 'spec' in from ? originOfMachine(from) : from;
+  using view = await viewTree(origin.root);
+  const root = view.path;
   const tree: Tree = change.flattened ? { kind: 'plain' } : made ? made.tree : treeOf(origin.tree);
   const [{ network, lines }, os, users, facts, orders] = await Promise.all([
     networkOf(host, asked, made?.spec.network, change.renamed, signal),
-    guestOs(origin.root, asked.firstBoot, files),
+    guestOs(root, asked.firstBoot, files),
     change.flattened && asked.privateUsers === undefined
       ? ({ kind: 'no' } as const)
-      : usersOf(asked, tree, origin.root),
+      : usersOf(asked, tree, root),
     hostFacts(files, asked.profiles),
     asked.autostart.order === undefined ? [] : othersOf(files, asked.name),
   ]);
@@ -232,7 +236,7 @@ export async function desiredOf(
     kept,
   };
   const networkFiles = (): GuestFile[] => [
-    ...guestNetworkFiles(lines, { manager: os.network, resolver: resolverOf(origin.root) }),
+    ...guestNetworkFiles(lines, { manager: os.network, resolver: resolverOf(root) }),
   ];
   const identity = newIdentity(host.clock.now());
   const isSame = made && JSON.stringify(made.spec.network) === JSON.stringify(network);
@@ -248,9 +252,7 @@ export async function desiredOf(
         ]
       : [
           ...guestFiles(spec, os, networkFiles(), identity),
-          ...(spec.from.kind === 'directory' && os.init === 'systemd'
-            ? missingIdentity(origin.root, identity)
-            : []),
+          ...(spec.from.kind === 'directory' && os.init === 'systemd' ? missingIdentity(root, identity) : []),
         ],
     before: orders
       .filter(other => other.enabled && (other.autostart.order ?? order) > order)

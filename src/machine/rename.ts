@@ -2,7 +2,7 @@ import { machinesDirectory } from '../names.ts';
 import { lockNetwork } from '../network/nat.ts';
 import type { MachineChange } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
-import { isInMemory, mounted, refuseTaken } from './create.ts';
+import { isInMemory, refuseTaken } from './create.ts';
 import { refuseRunning } from './job.ts';
 import { keptLines } from './kept.ts';
 import { type Layers, mountUnit } from './mount-unit.ts';
@@ -24,7 +24,6 @@ export async function* rename(
   const made = await getMade(host.files, name);
   await refuseRunning(deps, name, 'renamed', signal);
   await refuseTaken(deps, to);
-  await mounted(deps, made, signal);
   const spec = { ...made.spec, name: to };
   const kept = await keptLines(host.files, name);
   await using _network = await lockNetwork(host.locks, signal);
