@@ -10,8 +10,8 @@ const modules = join(import.meta.dirname, '../../node_modules');
 const killed = 137;
 
 export interface KilledCommand extends AsyncDisposable {
-  /** Runs a command that is killed at a border. False if it has fewer of them and went through. */
-  runUntil(border: number, words: readonly string[]): Promise<boolean>;
+  /** Runs a command that is killed at a border: see killed-at.ts. False if it has fewer of them and went through. */
+  runUntil(border: number, words: readonly string[], borders?: 'steps' | 'calls'): Promise<boolean>;
 }
 
 /** Bundles it first into one file, as the command itself is: it starts four times as fast. */
@@ -29,9 +29,9 @@ export async function useKilledCommand(): Promise<KilledCommand> {
   });
   await symlink(modules, join(directory, 'node_modules'));
   return {
-    async runUntil(border, words) {
+    async runUntil(border, words, borders = 'steps') {
       const { code, stderr } = await systemChildren.capture(
-        [process.execPath, program, String(border), ...words],
+        [process.execPath, program, borders, String(border), ...words],
         { signal: AbortSignal.timeout(60_000), env: { ...process.env, NODE_PATH: modules } },
       );
       assert.ok(code === killed || code === 0, `border ${border}: ended with ${code}: ${stderr}`);

@@ -2,9 +2,9 @@
 // A command about machines that is killed at any border of its plans is undone or finished by the next one.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { spawnlet, system } from '../app/tools.ts';
+import { eventually, spawnlet, system } from '../app/tools.ts';
 import { type KilledCommand, useKilledCommand } from '../host/killed-command.ts';
-import { base, create, machine, useBase, world } from './machines.ts';
+import { base, create, machine, status, useBase, world } from './machines.ts';
 
 let command: KilledCommand;
 let made: AsyncDisposable;
@@ -25,8 +25,8 @@ after(async () => {
   await command[Symbol.asyncDispose]();
 });
 
-const runUntil = (border: number, words: readonly string[]) =>
-  command.runUntil(border, ['machine', ...words]);
+const runUntil = (border: number, words: readonly string[], borders?: 'calls') =>
+  command.runUntil(border, ['machine', ...words], borders);
 
 /** Any next command: it says what it has cleaned up, and nothing else. Names of the machines that there are. */
 async function nextCommand(at: string): Promise<string[]> {
@@ -130,4 +130,50 @@ test('a restore that is killed leaves the machine as it was, or as it was to be'
     assert.equal(await world(), clean, at);
     return stopped;
   });
+});
+
+test('a start that is killed has not begun, or systemd finishes it; another start waits for nobody', async () => {
+  await create('w');
+  const states: string[] = [];
+  await walk(8, async (border, at) => {
+    const stopped = await runUntil(border, ['start', 'w'], 'calls');
+    await nextCommand(at);
+    const { state } = await eventually(async () => {
+      const found = await status('w');
+      return found.state === 'starting' ? undefined : found;
+    }, `${at}: its start has an end`);
+    states.push(state);
+    const { leader } = await status('w');
+    await machine('start', 'w');
+    const now = await status('w');
+    assert.equal(now.state, 'running', at);
+    if (state === 'running') assert.equal(now.leader, leader, `${at}: it was started twice`);
+    // Whoever changes it next is not kept out by locks of the dead.
+    await machine('stop', 'w');
+    await machine('set', '-q', 'w', `memory=${100 + border}m`);
+    return stopped;
+  });
+  assert.match(states.join(' '), /^(stopped )+(running ?)+$/);
+  assert.ok(states.filter(state => state === 'running').length > 2, states.join(' '));
+  await machine('rm', 'w');
+  assert.equal(await world(), clean);
+});
+
+test('an enable or a set that is killed has changed nothing', async () => {
+  await create('w');
+  const look = async () => `${await world()}${await machine('status', '-o', 'yaml', 'w')}`;
+  for (const words of [
+    ['enable', 'w'],
+    ['set', '-q', 'w', 'memory=96m', 'bind=/srv'],
+  ]) {
+    const before = await look();
+    await walk(3, async (border, at) => {
+      const stopped = await runUntil(border, words);
+      await nextCommand(at);
+      assert.equal((await look()) === before, stopped, `${words.join(' ')} ${at}`);
+      return stopped;
+    });
+  }
+  await machine('rm', 'w');
+  assert.equal(await world(), clean);
 });
