@@ -10,6 +10,7 @@ import type { Context } from './context.ts';
 import { each } from './each.ts';
 import { machineOptions } from './machine-options.ts';
 import { change, machines, parseSetting } from './machines.ts';
+import { refusedPasswords } from './password-flags.ts';
 
 const caller = (context: Context) => ({ directory: process.cwd(), environment: context.env });
 
@@ -60,6 +61,7 @@ export const create = defineCommand({
     setenv: '-e NAME=VALUE',
     'load-credential': '--credential ID:PATH',
     'set-credential': '--credential ID:PATH: a secret on a command line can be seen by every user',
+    ...refusedPasswords,
     privileged: '--profile privileged',
     volume: '--bind SRC:DST, --bind-ro SRC:DST',
     v: '--bind SRC:DST, --bind-ro SRC:DST',
@@ -91,8 +93,7 @@ export const create = defineCommand({
     ]);
     const given = { ...options, 'ssh-key': keysOf(options['ssh-key']) };
     const spec = machineOf(name, given, command, caller(context));
-    const { 'password-stdin': stdin } = options;
-    const said = await passwordOf({ 'password-stdin': stdin });
+    const said = await passwordOf(options);
     const password = said ?? (options.password ? await askPassword('root', context.signal) : undefined);
     const api = await machines(context);
     const value = { do: 'create', spec, start: options.start, ...(password && { password }) } as const;

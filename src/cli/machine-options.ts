@@ -60,7 +60,7 @@ export const machineOptions = {
   locale: { type: 'string', value: 'LOCALE', help: 'C.UTF-8' },
   password: { type: 'boolean', help: "ask for root's password" },
   'password-stdin': { type: 'boolean', help: "read root's password from standard input" },
-  'password-hash': { type: 'string', value: 'HASH', help: 'as crypt(3) writes it' },
+  'password-hash-stdin': { type: 'boolean', help: 'the same, as crypt(3) has hashed it' },
   'ssh-key': { type: 'strings', value: 'KEY|FILE', help: 'who may log in as root: a key, or a .pub file' },
   user: {
     type: 'strings',

@@ -6,6 +6,7 @@ import { parseUserName } from '../machine/values.ts';
 import { defineCommand, dryRunOption, outputOption } from './command.ts';
 import { change, forEachMachine, machines } from './machines.ts';
 import { type List, print, printList } from './output.ts';
+import { refusedPasswords } from './password-flags.ts';
 
 export const passwd = defineCommand({
   name: 'machine passwd',
@@ -16,13 +17,15 @@ export const passwd = defineCommand({
   options: {
     user: { type: 'string', short: 'u', value: 'USER', help: 'of the machine (root)' },
     'password-stdin': { type: 'boolean', help: 'read it from standard input' },
-    'password-hash': { type: 'string', value: 'HASH', help: 'as crypt(3) writes it' },
+    'password-hash-stdin': { type: 'boolean', help: 'the same, as crypt(3) has hashed it' },
     lock: { type: 'boolean', help: 'no login by password' },
     ...dryRunOption,
   },
+  refused: refusedPasswords,
   examples: [
     ['spawnlet machine passwd web', "asks for root's"],
-    ['spawnlet machine passwd -u ann --password-stdin web', 'for scripts'],
+    ['spawnlet machine passwd -u ann --password-stdin web <secret', 'for scripts'],
+    ['spawnlet machine passwd --password-hash-stdin web <hash', 'what openssl passwd -6 has made'],
   ],
   async run({ options, arguments: [argument = ''] }, context) {
     const name = parseMachineName(argument);

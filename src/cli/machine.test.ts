@@ -12,7 +12,7 @@ import type { Context } from './context.ts';
 import { helpOf, helpOfAll } from './help.ts';
 import { parsePlace } from './machine-enter.ts';
 import { describe } from './machine-list.ts';
-import { parsePassword, passwordOf } from './password.ts';
+import { parseHash, parsePassword, passwordOf } from './password.ts';
 import { entries, findEntry } from './registry.ts';
 
 const web = plainMachine('web', { kind: 'base', name: 'deb' });
@@ -183,7 +183,8 @@ test('what is wrong is refused before machines are looked at', async () => {
     ['machine cp a web:b', 'ERR_USAGE'],
     ['machine logs --console -u x web', 'ERR_FLAG_CONFLICT'],
     ['machine passwd -u Ann web', 'ERR_FLAG_VALUE'],
-    ['machine passwd --password-hash secret web', 'ERR_FLAG_VALUE'],
+    ['machine passwd --password-hash $6$a$b web', 'ERR_FLAG_REFUSED'],
+    ['machine create web --from base:deb --password-hash=$6$a$b', 'ERR_FLAG_REFUSED'],
     ['machine profiles nestd', 'ERR_USAGE'],
   ] as const)
     await assert.rejects(async () => spawnlet(line, untouched), { code }, line);
@@ -290,10 +291,16 @@ test('a password is one line, and a wrong hash is not repeated', async () => {
   assert.deepEqual(parsePassword('secret'), { kind: 'plain', text: 'secret' });
   for (const text of ['', 'a\nb', 'a\0b']) assert.throws(() => parsePassword(text), { code: 'ERR_PASSWORD' });
   assert.deepEqual(await passwordOf({ lock: true }), { kind: 'locked' });
-  await assert.rejects(passwordOf({ lock: true, 'password-hash': '!' }), { code: 'ERR_FLAG_CONFLICT' });
-  await assert.rejects(passwordOf({ 'password-hash': 'hunter2' }), (error: SpawnletError) => {
-    assert.equal(error.code, 'ERR_FLAG_VALUE');
-    assert.doesNotMatch(`${error.message} ${error.hint}`, /hunter2/);
-    return true;
+  await assert.rejects(passwordOf({ lock: true, 'password-hash-stdin': true }), {
+    code: 'ERR_FLAG_CONFLICT',
   });
+  assert.deepEqual(parseHash('$6$salt$hash'), { kind: 'hash', hash: '$6$salt$hash' });
+  assert.throws(
+    () => parseHash('hunter2'),
+    (error: SpawnletError) => {
+      assert.equal(error.code, 'ERR_PASSWORD');
+      assert.doesNotMatch(`${error.message} ${error.hint}`, /hunter2/);
+      return true;
+    },
+  );
 });

@@ -8,7 +8,7 @@ import { parsePasswordHash } from '../machine/values.ts';
 
 export interface PasswordFlags {
   readonly 'password-stdin'?: boolean;
-  readonly 'password-hash'?: string | undefined;
+  readonly 'password-hash-stdin'?: boolean;
   readonly lock?: boolean;
 }
 
@@ -19,6 +19,17 @@ export function parsePassword(line: string): Password {
   if (line === '') throw refuse('the password is empty', '--lock leaves a user without one');
   if (/[\0\n\r]/.test(line)) throw refuse('the password has more than one line', 'printf %s … | spawnlet …');
   return { kind: 'plain', text: line };
+}
+
+/** A password as crypt(3) has hashed it. Throws `ERR_PASSWORD`. */
+export function parseHash(line: string): Password {
+  try {
+    return { kind: 'hash', hash: parsePasswordHash(line) };
+  } catch (error) {
+    if (!(error instanceof Expected)) throw error;
+    // The text may be the password itself.
+    throw refuse('what standard input has is no hash', error.message);
+  }
 }
 
 /** Asks on the terminal, without an echo. */
@@ -40,23 +51,17 @@ async function ask(prompt: string, signal: AbortSignal): Promise<string> {
 
 /** The password that flags name, or `undefined` if none does: the caller asks then, or goes without. */
 export async function passwordOf(flags: PasswordFlags): Promise<Password | undefined> {
-  const named = [flags['password-stdin'], flags['password-hash'], flags.lock].filter(Boolean).length;
+  const named = [flags['password-stdin'], flags['password-hash-stdin'], flags.lock].filter(Boolean).length;
   if (named > 1)
     throw new SpawnletError('ERR_FLAG_CONFLICT', 'there are several flags that say the password', {
-      hint: 'leave one of --password-stdin, --password-hash',
+      hint: 'leave one of --password-stdin, --password-hash-stdin',
     });
   if (flags.lock) return { kind: 'locked' };
-  if (flags['password-stdin']) return parsePassword((await text(process.stdin)).replace(/\r?\n$/, ''));
-  const hash = flags['password-hash'];
-  if (hash === undefined) return undefined;
-  try {
-    return { kind: 'hash', hash: parsePasswordHash(hash) };
-  } catch (error) {
-    if (!(error instanceof Expected)) throw error;
-    // The text may be the password itself.
-    throw new SpawnletError('ERR_FLAG_VALUE', '--password-hash is no hash', { hint: error.message });
-  }
+  if (flags['password-stdin']) return parsePassword(await line());
+  return flags['password-hash-stdin'] ? parseHash(await line()) : undefined;
 }
+
+const line = async () => (await text(process.stdin)).replace(/\r?\n$/, '');
 
 /** Asks twice. Throws `ERR_PASSWORD` without a terminal. */
 export async function askPassword(user: string, signal: AbortSignal): Promise<Password> {

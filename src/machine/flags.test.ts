@@ -200,6 +200,11 @@ test('set takes words of flags and paths of fields', () => {
   const [nat] = published.network.interfaces;
   assert.deepEqual(nat?.kind === 'nat' && nat.ports.map(({ port }) => port), [80, 53]);
   assert.throws(() => set('colour', 'blue'), { code: 'ERR_FLAG_VALUE' });
+  for (const key of ['password-hash', 'firstBoot.rootPasswordHash', 'firstBoot.users[0].passwordHash'])
+    assert.throws(() => set(key, '$6$salt$hash'), {
+      code: 'ERR_FLAG_VALUE',
+      hint: /^spawnlet machine passwd /,
+    });
 });
 
 test('no words give anything but a machine or a refusal', () => {

@@ -45,7 +45,6 @@ export interface MachineFlags {
   readonly hostname?: string | undefined;
   readonly timezone?: string | undefined;
   readonly locale?: string | undefined;
-  readonly 'password-hash'?: string | undefined;
   /** Lines of `.pub` files. */
   readonly 'ssh-key'?: readonly string[];
   readonly user?: readonly string[];
@@ -68,7 +67,6 @@ const fieldOf = {
   hostname: 'firstBoot.hostname',
   timezone: 'firstBoot.timezone',
   locale: 'firstBoot.locale',
-  'password-hash': 'firstBoot.rootPasswordHash',
   'cloud-init': 'firstBoot.cloudInit',
 } as const;
 
@@ -215,6 +213,10 @@ function environmentOf(texts: readonly string[], { environment }: Caller): Recor
  * @throws ERR_FLAG_VALUE
  */
 export function withSetting(spec: MachineSpec, key: string, value: string, caller: Caller): MachineSpec {
+  if (/password/i.test(key))
+    throw new SpawnletError('ERR_FLAG_VALUE', 'no password is set by a word that every user can see', {
+      hint: `spawnlet machine passwd ${spec.name}`,
+    });
   if ((lists as readonly string[]).includes(key) && value !== '')
     return validated(withFlags(spec, { [key]: [value] }, caller), `${key}=${value}`);
   const field = key === 'enable' ? 'enabled' : (fieldOf as Readonly<Record<string, string>>)[key];

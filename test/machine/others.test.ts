@@ -10,8 +10,8 @@ import { eject } from '../../src/machine/eject.ts';
 import { restore } from '../../src/machine/snapshot.ts';
 import { lockDirectory } from '../../src/names.ts';
 import { SystemdClient } from '../../src/systemd/client.ts';
-import { spawnlet, system, words } from '../app/tools.ts';
-import { create, inside, machine, status, useBase } from './machines.ts';
+import { done, spawnlet, system, words } from '../app/tools.ts';
+import { base, create, inside, machine, status, useBase } from './machines.ts';
 
 let made: AsyncDisposable;
 
@@ -41,6 +41,28 @@ test('a tree that was there before spawnlet stays when the machine is removed', 
   await machine('rm', 'ours');
   assert.equal(await readFile('/var/lib/machines/ours/etc/motd', 'utf8'), 'hello\n');
   await rm('/var/lib/machines/ours', { recursive: true });
+});
+
+test('a password goes by standard input as a text or as a hash, when a machine is made and later', async () => {
+  const hash =
+    '$6$salt$EOlhXZQPNqHvtCh1N7EgFT9F1Cmd0VBXhx8mlxYVyPEIh3ARPKcAd5PdZXaTNGC5i3vr2SAW8pY/fyUyk7Mqs.';
+  const shadow = async () =>
+    /^root:([^:]*):/m.exec(await readFile('/var/lib/machines/secret/etc/shadow', 'utf8'))?.[1];
+  const made = ['machine', 'create', 'secret', '--from', base, '--network=none', '--password-hash-stdin'];
+  await done(made, { input: `${hash}\n` });
+  assert.equal(await shadow(), hash);
+  await done(['machine', 'passwd', '--password-stdin', 'secret'], { input: 'hello\n' });
+  assert.match((await shadow()) ?? '', /^\$(6|y)\$/);
+  assert.notEqual(await shadow(), hash);
+  await done(['machine', 'passwd', '--password-hash-stdin', 'secret'], { input: hash });
+  assert.equal(await shadow(), hash);
+  const { code, err } = await spawnlet(['machine', 'passwd', '--password-hash-stdin', 'secret'], {
+    input: 'hunter2\n',
+  });
+  assert.equal(code, 125);
+  assert.match(err, /ERR_PASSWORD/);
+  assert.doesNotMatch(err, /hunter2/);
+  await machine('rm', 'secret');
 });
 
 test('a machine is not ejected while it has snapshots: they are named', async () => {
