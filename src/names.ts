@@ -26,6 +26,9 @@ export const settingsFile = '/etc/spawnlet/config.yaml';
 
 export const lockDirectory = `${runtimeDirectory}/lock`;
 
+/** Values of variables on their way to commands of `machine exec`, until those have begun. */
+export const execDirectory = `${runtimeDirectory}/exec`;
+
 /** Where units of the administrator lie; they are there after a boot. */
 export const persistentUnits = '/etc/systemd/system';
 

@@ -9,6 +9,7 @@ import type { ExecOptions } from './api.ts';
 import { accountOf } from './guest/accounts.ts';
 import { GuestRoot } from './guest/root.ts';
 import type { Running } from './running.ts';
+import { leftInFile, passedOn } from './variables.ts';
 
 /**
  * Runs the command as a child, so that death by a signal comes out as 128+n and a program that is not there as 127, where
@@ -46,7 +47,7 @@ export async function execInMachine(
 ): Promise<number> {
   const { terminal, stdin } = options;
   if (machine.start === 'boot' && terminal) return onTerminal(host, machine, argv, options);
-  const call = await execCall(host, machine, argv, options);
+  await using call = await execCall(host, machine, argv, options);
   // Not of our process group: what the user's terminal sends is ours to pass on, or the command would go on alone.
   const child = host.children.spawn(call.argv, {
     stdio: [terminal || stdin ? 'inherit' : 'ignore', 'inherit', 'inherit'],
@@ -58,8 +59,8 @@ export async function execInMachine(
   return code;
 }
 
-/** A command in a machine, as a command line of the host; its streams are those of the child. */
-export interface ExecCall {
+/** A command in a machine, as a command line of the host; its streams are those of the child. Disposed of when that has ended. */
+export interface ExecCall extends AsyncDisposable {
   readonly argv: readonly string[];
   /** Values of variables, which the child has in its environment: everybody on the host can read an argument list. */
   readonly env: Readonly<Record<string, string>>;
@@ -75,40 +76,24 @@ export async function execCall(
   options: Omit<ExecOptions, 'stdin'>,
 ): Promise<ExecCall> {
   const unit = `spawnlet-exec-${unique()}.service`;
+  // systemd sets it for units that have a user.
+  const pairs = [...(options.user === undefined ? ['HOME=/root'] : []), ...options.env];
+  const isHostsUnit = machine.start === 'command' && options.env.length > 0;
+  const { flags, env, file } = isHostsUnit ? await leftInFile(host.files, pairs) : passedOn(pairs);
   const words =
-    machine.start === 'boot' ? booted(machine, argv, options) : await entering(host, machine, argv, options);
+    machine.start === 'boot'
+      ? booted(machine, argv, options)
+      : await entering(host, machine, argv, { ...options, file });
   const where = machine.start === 'boot' ? [`--machine=${machine.name}`] : [];
   const how = ['--quiet', '--wait', '--collect', options.terminal ? '--pty' : '--pipe', '--no-ask-password'];
-  // systemd sets it for units that have a user.
-  const home = options.user === undefined ? ['HOME=/root'] : [];
-  const { flags, env } = passedOn([...home, ...options.env]);
   return {
     argv: ['systemd-run', ...where, ...how, `--unit=${unit}`, ...flags, ...words],
     env,
     stop: ['systemctl', ...where, 'stop', unit],
+    async [Symbol.asyncDispose]() {
+      if (file !== undefined) await host.files.remove(file);
+    },
   };
-}
-
-/** Variables that mean something to systemd-run, machinectl or what loads them: they are given as arguments. */
-const meansSomething =
-  /^(?:(?:LD|SYSTEMD|DBUS|XDG|GCONV|GLIBC|MALLOC|LC)_.*|HOME|PATH|TERM|LANG|LANGUAGE|LOCPATH|NLSPATH|TZ|TZDIR|TMPDIR|SHELL|PAGER|COLUMNS|LINES|.*_SOCKET|.*_ADDRESS)$/;
-
-/** `NAME=value` pairs as flags of systemd-run and machinectl, with which those look for the value in their environment. */
-export function passedOn(pairs: readonly string[]): {
-  readonly flags: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-} {
-  const env: Record<string, string> = {};
-  const flags: string[] = [];
-  for (const pair of pairs) {
-    const [, name = '', value = ''] = /^([A-Za-z_]\w*)=(.*)$/s.exec(pair) ?? [];
-    if (name === '' || meansSomething.test(name)) flags.push(`--setenv=${pair}`);
-    else {
-      env[name] = value;
-      flags.push(`--setenv=${name}`);
-    }
-  }
-  return { flags, env };
 }
 
 function booted(
@@ -137,7 +122,7 @@ async function entering(
   { files }: Host,
   machine: Running,
   argv: readonly string[],
-  { user, directory }: Pick<ExecOptions, 'user' | 'directory'>,
+  { user, directory, file }: Pick<ExecOptions, 'user' | 'directory'> & { readonly file: string | undefined },
 ): Promise<string[]> {
   const proc = `/proc/${machine.leader}`;
   const [status = '', groups = ''] = await Promise.all([
@@ -155,6 +140,7 @@ async function entering(
     '--property=SystemCallArchitectures=native',
     '--',
     ...literally([
+      ...(file === undefined ? [] : ['/bin/sh', '-c', removing, 'sh', file]),
       ...joining(cgroups.filter((_file, index) => there[index])),
       '/bin/sh',
       '-c',
@@ -171,6 +157,9 @@ async function entering(
     ]),
   ];
 }
+
+/** systemd has read it. */
+const removing = 'rm -f "$1"; shift; exec "$@"';
 
 const joining = (cgroups: readonly string[]) => ['/bin/sh', '-c', enterCgroups, 'sh', ...cgroups, '--'];
 

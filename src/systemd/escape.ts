@@ -108,8 +108,8 @@ function checkLine(what: string, line: string): void {
     refuse(what, `has ${size} bytes when escaped, systemd reads lines of ${maxLine}`);
 }
 
-/** One word of `Environment=`. `$` has no meaning there. Names are `[A-Za-z_][A-Za-z0-9_]*`: systemd drops others. */
-export function environmentWord(name: string, value: string | Uint8Array): string {
+/** The value of a variable as text. Names are `[A-Za-z_][A-Za-z0-9_]*`: systemd drops others. */
+function variable(name: string, value: string | Uint8Array): string {
   if (!/^[A-Za-z_]\w*$/.test(name))
     refuse(`the variable ${JSON.stringify(name)}`, 'has a name that systemd does not take');
   const text = textOf(`the variable ${name}`, value);
@@ -117,9 +117,21 @@ export function environmentWord(name: string, value: string | Uint8Array): strin
   const size = Buffer.byteLength(text) + name.length + 1;
   if (size > maxArgument)
     refuse(`the variable ${name}`, `has ${size} bytes, the kernel takes ${maxArgument}`);
-  const word = quoted(specifiers(`${name}=${text}`));
+  return text;
+}
+
+/** One word of `Environment=`. `$` has no meaning there. */
+export function environmentWord(name: string, value: string | Uint8Array): string {
+  const word = quoted(specifiers(`${name}=${variable(name, value)}`));
   checkLine(`the variable ${name}`, word);
   return word;
+}
+
+/** The text of a file for `EnvironmentFile=`, which no unit shows and root alone need be able to read. */
+export function environmentFile(variables: Readonly<Record<string, string>>): string {
+  return Object.entries(variables)
+    .map(([name, value]) => `${name}="${variable(name, value).replaceAll(/["\\`$]/g, '\\$&')}"\n`)
+    .join('');
 }
 
 function checkPath(what: string, path: string): void {

@@ -2,6 +2,7 @@
 // Commands, files and terminals of machines that run, through their own systemd.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,7 +15,7 @@ import { execCall, execInMachine } from '../../src/machine/exec.ts';
 import { setPassword } from '../../src/machine/password.ts';
 import { type Running, runningMachine } from '../../src/machine/running.ts';
 import { usesOf } from '../../src/machine/top.ts';
-import { lockDirectory } from '../../src/names.ts';
+import { execDirectory, lockDirectory } from '../../src/names.ts';
 import { SystemdClient } from '../../src/systemd/client.ts';
 import { system } from '../app/tools.ts';
 import { type Booted, boot } from './booted.ts';
@@ -105,6 +106,26 @@ for (const [title, where] of [
       const pid = await started(where(), unit);
       assert.ok((await readFile(`/proc/${pid}/cgroup`, 'latin1')).includes(`:${wanted}`));
       assert.equal(await namespaces(Number(pid)), await namespaces(leader));
+      await host.children.capture(call.stop);
+      await end;
+    });
+
+    test('has values of variables that no other user of the host sees', async () => {
+      const secret = `hunter-${where().name}`;
+      const script = 'echo "$TOKEN"; exec sleep infinity';
+      const options = { env: [`TOKEN=${secret}`, 'LD_LIBRARY_PATH=/x'], terminal: false };
+      await using call = await execCall(host, where(), ['sh', '-c', script], options);
+      const child = spawn(call.argv[0] ?? '', call.argv.slice(1), {
+        stdio: ['ignore', 'pipe', 'inherit'],
+        env: { ...process.env, ...call.env },
+      });
+      const end = ended(child);
+      const [said] = (await once(child.stdout, 'data')) as [Buffer];
+      assert.equal(said.toString(), `${secret}\n`);
+      const shown = await system('systemctl', 'show', '*', '--all');
+      const lists = await system('sh', '-c', 'cat /proc/[0-9]*/cmdline 2>/dev/null || :');
+      assert.ok(!`${shown}${lists}`.includes(secret));
+      assert.deepEqual(await host.files.list(execDirectory), []);
       await host.children.capture(call.stop);
       await end;
     });
@@ -218,6 +239,15 @@ describe('files', () => {
     await copyFiles(host, tree('/etc'), here('back'), signal);
     assert.equal(await readFile(join(work, 'back/leak'), 'utf8'), 'new');
   });
+});
+
+test('values that a killed command has left are gone with the next one', async () => {
+  const left = join(execDirectory, '.1-1-01234567~');
+  await mkdir(execDirectory, { recursive: true });
+  await writeFile(left, 'A="b"\n');
+  assert.equal((await exec(alone, ['sh', '-c', 'echo $A'], { env: ['A=c'] })).stdout, 'c\n');
+  assert.deepEqual(await host.files.list(execDirectory), []);
+  await assert.rejects(exec(alone, ['true'], { env: ['A-B=c'] }), { code: 'ERR_UNIT_VALUE' });
 });
 
 test('a password of a running machine is set by its own chpasswd, where it has one', async () => {

@@ -8,6 +8,7 @@ import { SystemdClient } from '../../src/systemd/client.ts';
 import {
   bindWord,
   description,
+  environmentFile,
   environmentWord,
   execLine,
   jsonText,
@@ -47,11 +48,15 @@ const recorder = ['/bin/sh', '-c', 'cat /proc/$$/cmdline >$0.argv; cat /proc/$$/
 async function record(
   argvs: readonly (readonly string[])[],
   environment: Record<string, string>,
+  more: Record<string, string> = {},
 ): Promise<{ argv: string[]; env: Record<string, string> }[]> {
   const outputs = argvs.map((_argv, index) => `${directory}/${counter}-${index}`);
+  const file = `${directory}/environment`;
+  writeFileSync(file, environmentFile(more));
   const name = unit([
     section('Service', [
       ['Type', 'oneshot'],
+      ['EnvironmentFile', file],
       ...Object.entries(environment).map(
         ([key, value]) => ['Environment', environmentWord(key, value)] as const,
       ),
@@ -135,13 +140,15 @@ test('random arguments and environments reach the process byte for byte', async 
     fc.asyncProperty(
       fc.array(fc.array(text, { maxLength: 6 }), { minLength: 1, maxLength: 25 }),
       environment,
-      async (argvs, env) => {
-        const got = await record(argvs, env);
+      environment,
+      async (argvs, env, inFile) => {
+        const got = await record(argvs, env, inFile);
         assert.deepEqual(
           got.map(one => one.argv),
           argvs,
         );
-        for (const one of got) assert.deepEqual(one.env, env);
+        // The file is read last.
+        for (const one of got) assert.deepEqual(one.env, { ...env, ...inFile });
       },
     ),
     { numRuns: 20 },

@@ -3,6 +3,7 @@ import type { Host } from '../../host/host.ts';
 import type { Executors } from '../../host/step.ts';
 import { basesDirectory } from '../../names.ts';
 import type { SystemdClient } from '../../systemd/client.ts';
+import { environmentFile } from '../../systemd/escape.ts';
 import { type Base, type BaseRecord, Bases, lockBase, lockOf, type Places, placesOf } from './bases.ts';
 import { asFull, bootstrapArgv, buildersOf, findBuilder } from './bootstrap.ts';
 import type { Built } from './build.ts';
@@ -193,9 +194,7 @@ const proxies = ['HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY', 'https_proxy', 'http_p
 function environmentOf(env: NodeJS.ProcessEnv): string {
   const set = { PATH: path, HOME: '/root', LANG: 'C.UTF-8' } as Record<string, string>;
   for (const key of proxies) if (env[key] !== undefined) set[key] = env[key];
-  return Object.entries(set)
-    .map(([key, value]) => `${key}="${value.replaceAll(/[\r\n]/g, '').replaceAll(/["\\`$]/g, '\\$&')}"\n`)
-    .join('');
+  return environmentFile(set);
 }
 
 /**

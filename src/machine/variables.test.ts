@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { passedOn } from './exec.ts';
+import { passedOn } from './variables.ts';
 
 test('values of variables are in the environment of who passes them on, not in its arguments', () => {
   assert.deepEqual(passedOn(['TOKEN=hunter2', 'B=x=y\nz', 'TOKEN=last']), {
