@@ -436,7 +436,7 @@ describe('a killed command', () => {
   const walker = join(checkout, 'test/host/killed-at.ts');
   const env = { SPAWNLET_MAIN: join(checkout, 'src/main.ts') };
   const killedAt = async (border: number, ...argv: string[]) =>
-    (await lab.exec([process.execPath, walker, String(border), ...argv], { env })).code === 137;
+    (await lab.exec([process.execPath, walker, 'steps', String(border), ...argv], { env })).code === 137;
 
   test('is undone or finished by the next, wherever it was killed', async () => {
     const prepare = ['base', 'prepare', 'killed', '--from', 'tar:/srv/plain'];
