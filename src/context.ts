@@ -11,6 +11,7 @@ import type { WriteGuest } from './machine/guest/write.ts';
 import type { OwnMachineStep } from './machine/step.ts';
 import type { OwnBridgeStep } from './network/bridge.ts';
 import type { CniStep } from './network/cni/executors.ts';
+import type { PublishStep } from './network/publish.ts';
 import type { IpcStep } from './pod/worker/ipc.ts';
 
 const caught: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
@@ -90,6 +91,7 @@ export async function makeContext(
       (await import('./network/cni/executors.ts')).cniExecutors({ host, systemd }),
     );
     const ipcSteps = once(async () => (await import('./pod/worker/ipc.ts')).ipcExecutors(host));
+    const publishSteps = once(async () => (await import('./network/publish.ts')).publishExecutors(host));
     const labSteps = once(async () => (await import('./lab/step.ts')).labExecutors(host));
     return makeApplier<AnyStep>(
       {
@@ -122,6 +124,7 @@ export async function makeContext(
           { 'make-netns': true, 'remove-netns': true, 'cni-add': true, 'cni-del': true },
           cniSteps,
         ),
+        ...loadLater<PublishStep>({ 'publish-ports': true, 'unpublish-ports': true }, publishSteps),
         ...loadLater<OwnLabStep>(
           {
             'build-tree': true,

@@ -14,6 +14,7 @@ import type { Machines } from '../machine/machines.ts';
 import type { MachineStep } from '../machine/step.ts';
 import type { OwnBridgeStep } from '../network/bridge.ts';
 import type { CniStep } from '../network/cni/executors.ts';
+import type { PublishStep } from '../network/publish.ts';
 import type { IpcStep } from '../pod/worker/ipc.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 
@@ -26,7 +27,8 @@ export type AnyStep =
   | MachineStep
   | OwnBridgeStep
   | CniStep
-  | IpcStep;
+  | IpcStep
+  | PublishStep;
 
 /** What commands work with; each part is loaded when it is first asked for. */
 export interface Context {

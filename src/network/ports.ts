@@ -1,4 +1,4 @@
-import { isIP } from 'node:net';
+import { isIP, isIPv4 } from 'node:net';
 import { SpawnletError } from '../host/error.ts';
 import type { Interface, NetworkedMachine, PublishedPort } from './spec.ts';
 
@@ -83,3 +83,42 @@ export function refusePorts(
     if (listener) throw taken(port, listener.owner ?? 'a program of this host');
   }
 }
+
+/** An element of the maps in the rules of a bridge: a port of the host, and where it leads. */
+export interface PortElement {
+  readonly map: `${'published' | 'bound'}${4 | 6}`;
+  /** `{ tcp . 8080 : 10.0.0.2 . 80 }` */
+  readonly element: string;
+}
+
+/**
+ * Ports as elements of maps: a port of one address of the host is published in that address's family alone.
+ *
+ * @param addresses where they lead, without prefix lengths
+ */
+export function portElements(addresses: readonly string[], ports: readonly PublishedPort[]): PortElement[] {
+  return ports.flatMap(({ protocol, address, hostPort, port }) =>
+    addresses
+      .filter(inner => address === undefined || isIPv4(address) === isIPv4(inner))
+      .map((inner): PortElement => {
+        const map = `${address === undefined ? 'published' : 'bound'}${isIPv4(inner) ? 4 : 6}` as const;
+        const key = `${address === undefined ? '' : `${address} . `}${protocol} . ${hostPort}`;
+        return { map, element: `{ ${key} : ${inner} . ${port} }` };
+      }),
+  );
+}
+
+/** A file for nft that publishes ports; the rules of the bridge are loaded with it. */
+export const portsText = (
+  what: string,
+  table: string,
+  addresses: readonly string[],
+  ports: readonly PublishedPort[],
+): string =>
+  [
+    `# Ports of ${what}.`,
+    ...portElements(addresses, ports).map(
+      ({ map, element }) => `add element inet ${table} ${map} ${element}`,
+    ),
+    '',
+  ].join('\n');

@@ -2,9 +2,15 @@ import { BlockList, isIP, isIPv4, SocketAddress } from 'node:net';
 import { sha256 } from '../host/digest.ts';
 import { SpawnletError } from '../host/error.ts';
 
-/** Networks of spawnlet's own bridge, as CIDR. The bridge has the first address of each. */
-export interface Subnets {
+/** Networks of a bridge, as CIDR. The bridge has the first address of each. */
+export interface Range {
   readonly v4: string;
+  /** Undefined: nobody on it has IPv6 beyond the link. */
+  readonly v6?: string;
+}
+
+/** Networks of spawnlet's own bridge. */
+export interface Subnets extends Range {
   readonly v6: string;
 }
 
@@ -78,14 +84,15 @@ export function chooseSubnets(routes: readonly string[], hostId: string): Subnet
 }
 
 /** The address of a host in both networks, with the prefix length. */
-export function hostAddress(subnets: Subnets, host: number): { readonly v4: string; readonly v6: string } {
+export function hostAddress(subnets: Subnets, host: number): Subnets;
+export function hostAddress(range: Range, host: number): Range;
+export function hostAddress(subnets: Range, host: number): Range {
   const [base, prefix] = subnets.v4.split('/');
   const [a, b, c] = (base ?? '').split('.').map(Number) as [number, number, number];
+  const v4 = `${a}.${b}.${c + (host >> 8)}.${host & 255}/${prefix}`;
+  if (subnets.v6 === undefined) return { v4 };
   const [v6, length] = subnets.v6.split('/');
-  return {
-    v4: `${a}.${b}.${c + (host >> 8)}.${host & 255}/${prefix}`,
-    v6: `${v6}${host.toString(16)}/${length}`,
-  };
+  return { v4, v6: `${v6}${host.toString(16)}/${length}` };
 }
 
 /**

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { anInterface, close, eventually, shell, useMachine } from './machine.ts';
+import { anInterface, close, shell, useMachine } from './machine.ts';
+import { eventually } from './peers.ts';
 
 after(close);
 

@@ -189,16 +189,3 @@ export async function state(): Promise<Record<string, string>> {
     ),
   };
 }
-
-/** Resolves when `look` no longer throws; rejects after ten seconds with what it threw last. */
-export async function eventually<T>(look: () => Promise<T>): Promise<T> {
-  const deadline = performance.now() + 10_000;
-  for (;;) {
-    try {
-      return await look();
-    } catch (error) {
-      if (performance.now() > deadline) throw error;
-      await new Promise(resolve => setTimeout(resolve, 100));
-    }
-  }
-}

@@ -1,19 +1,8 @@
 // runs in a lab: bookworm trixie +nftables +openvswitch-switch +iptables +ifupdown +netplan.io
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { after, test } from 'node:test';
-import { ended } from '../../src/host/child.ts';
-import {
-  anInterface,
-  close,
-  eventually,
-  shell,
-  state,
-  type TestMachine,
-  useMachine,
-  useMachineWith,
-} from './machine.ts';
+import { anInterface, close, shell, state, type TestMachine, useMachine, useMachineWith } from './machine.ts';
+import { ask, eventually, refused, serve, useStation } from './peers.ts';
 
 after(close);
 
@@ -34,34 +23,6 @@ async function useBridge(name: string) {
   };
 }
 
-const server = `
-process.title = 'echo';
-const { createServer } = require('node:net');
-const { createSocket } = require('node:dgram');
-const [kind, host, port] = process.argv.slice(1);
-const up = () => console.log('up');
-if (kind === 'tcp') createServer(socket => socket.end(socket.remoteAddress + '\\n')).listen(port, host, up);
-else {
-  const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
-  socket.on('message', (text, from) => socket.send(text, from.port, from.address)).bind(port, host, up);
-}
-process.stdin.resume().on('end', () => process.exit());
-`;
-
-/** A server in a network namespace: over TCP it says who asks, over UDP what it was told. It ends with the test. */
-async function serve(kind: 'tcp' | 'udp', address: string, port: number, where: readonly string[] = []) {
-  const argv = [...where, process.execPath, '-e', server, kind, address, String(port)];
-  const child = spawn('env', argv, { stdio: ['pipe', 'pipe', 'inherit'] });
-  const end = ended(child);
-  await once(child.stdout, 'data');
-  return {
-    async [Symbol.asyncDispose]() {
-      child.stdin.end();
-      await end;
-    },
-  };
-}
-
 /** What a machine with root can do to send packets for 127.0.0.1 to this host. */
 const loopbackByBridge = `
   echo 1 >/proc/sys/net/ipv4/conf/host0/route_localnet
@@ -69,12 +30,6 @@ const loopbackByBridge = `
   ip route add 127.0.0.1/32 via 10.153.0.1 src 10.153.0.3`;
 
 const inNetworkOf = (machine: TestMachine) => ['nsenter', '-t', machine.leader, '-n', '--'];
-
-/** What a server says to who connects from here. */
-const ask = (address: string, port: number) =>
-  shell('timeout', '3', 'bash', '-c', `cat </dev/tcp/${address}/${port}`);
-const refused = (address: string, port: number) =>
-  assert.rejects(ask(address, port), { message: /Connection refused|timed out|Command failed/ });
 
 test('two machines on a bridge reach each other by their static addresses, IPv4 and IPv6', async () => {
   await using _bridge = await useBridge('br7');
@@ -349,23 +304,3 @@ test('a host whose FORWARD chain drops lets machines out all the same, and has i
     await shell('sh', '-c', 'iptables-save | grep -q . && nft delete table ip filter || true');
   }
 });
-
-/** A host beyond this one: a network namespace with a link to it. */
-async function useStation() {
-  const name = 'station';
-  const inside = (...argv: string[]) => shell('ip', 'netns', 'exec', name, ...argv);
-  await shell('ip', 'netns', 'add', name);
-  await shell('ip', 'link', 'add', 'out0', 'type', 'veth', 'peer', 'name', 'st0', 'netns', name);
-  await shell('ip', 'address', 'add', '198.18.0.1/30', 'dev', 'out0');
-  await shell('ip', 'link', 'set', 'out0', 'up');
-  await inside('ip', 'address', 'add', '198.18.0.2/30', 'dev', 'st0');
-  await inside('ip', 'link', 'set', 'st0', 'up');
-  await inside('ip', 'route', 'add', 'default', 'via', '198.18.0.1');
-  return {
-    shell: inside,
-    async [Symbol.asyncDispose]() {
-      await shell('ip', 'link', 'delete', 'out0');
-      await shell('ip', 'netns', 'delete', name);
-    },
-  };
-}
