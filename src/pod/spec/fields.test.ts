@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fieldsOf, isTypeName, type TypeName } from '../api/kubernetes.ts';
 import { elsewhere, fieldPaths, refused, supportOf, typesIn, working } from './fields.ts';
+import { manifestKinds } from './validate.ts';
 
 /** Types whose fields a node has to answer for. */
-function typesOfPods(): Set<TypeName> {
-  const found = new Set<TypeName>(['PodSpec']);
+function typesOfManifests(): Set<TypeName> {
+  const found = new Set<TypeName>(manifestKinds.filter(isTypeName));
   for (const type of found) {
     for (const [name, { type: value }] of fieldsOf(type)) {
       const inner = typesIn(value);
@@ -21,13 +22,13 @@ const named = (type: TypeName) =>
     .split(/\s+/)
     .filter(Boolean);
 
-test('each field of a pod is named once, and each that is named is one of the API', () => {
-  const types = typesOfPods();
+test('each field of a manifest is named once, and each that is named is one of the API', () => {
+  const types = typesOfManifests();
   for (const type of types)
     assert.deepEqual(named(type).toSorted(), [...fieldsOf(type).keys()].toSorted(), type);
   for (const type of [...Object.keys(working), ...Object.keys(elsewhere), ...Object.keys(refused)]) {
     assert.ok(isTypeName(type), type);
-    assert.ok(types.has(type), `${type} is in no pod`);
+    assert.ok(types.has(type), `${type} is in no manifest`);
   }
 });
 
@@ -36,7 +37,7 @@ test('what is refused says why', () => {
     for (const reason of Object.values(reasons)) assert.ok(reason.length > 10, reason);
   assert.deepEqual(supportOf('Volume', 'gitRepo').kind, 'refused');
   assert.deepEqual(supportOf('PodSpec', 'affinity').kind, 'elsewhere');
-  assert.deepEqual(supportOf('DeploymentSpec', 'replicas').kind, 'works');
+  assert.deepEqual(supportOf('LeaseSpec', 'holderIdentity').kind, 'works');
 });
 
 test('every place in a pod can be listed', () => {

@@ -1,5 +1,5 @@
 /**
- * What becomes of each field of a pod, by the API's types. A test compares this with the API's own list of fields, so that
+ * What becomes of each field of a pod and of the other objects of manifests, by the API's types. A test compares this with the API's own list of fields, so that
  * none is forgotten; docs/podspec.md tells the same to people.
  */
 import { fieldsOf, type TypeName, type ValueType } from '../api/kubernetes.ts';
@@ -90,12 +90,40 @@ export const working: Table = {
   LocalObjectReference: 'name',
   PodOS: 'name',
   PodReadinessGate: 'conditionType',
+  Pod: 'apiVersion kind metadata spec',
+  PodTemplateSpec: 'metadata spec',
+  Deployment: 'apiVersion kind metadata spec',
+  DeploymentSpec: 'replicas selector template',
+  DaemonSet: 'apiVersion kind metadata spec',
+  DaemonSetSpec: 'selector template',
+  StatefulSet: 'apiVersion kind metadata spec',
+  StatefulSetSpec: `ordinals persistentVolumeClaimRetentionPolicy replicas selector serviceName template
+    volumeClaimTemplates`,
+  StatefulSetOrdinals: 'start',
+  StatefulSetPersistentVolumeClaimRetentionPolicy: 'whenDeleted whenScaled',
+  Job: 'apiVersion kind metadata spec',
+  JobSpec: 'activeDeadlineSeconds completionMode completions parallelism selector suspend template',
+  LabelSelector: 'matchExpressions matchLabels',
+  LabelSelectorRequirement: 'key operator values',
+  ConfigMap: 'apiVersion binaryData data immutable kind metadata',
+  Secret: 'apiVersion data immutable kind metadata stringData type',
+  PersistentVolumeClaim: 'apiVersion kind metadata spec',
 };
 
 /** Fields that a scheduler or an API server answers to. */
 export const elsewhere: Table = {
   PodSpec: `affinity nodeName nodeSelector preemptionPolicy priorityClassName schedulerName schedulingGroup tolerations
     topologySpreadConstraints`,
+  Pod: 'status',
+  Deployment: 'status',
+  DeploymentSpec: 'minReadySeconds paused progressDeadlineSeconds revisionHistoryLimit strategy',
+  DaemonSet: 'status',
+  DaemonSetSpec: 'minReadySeconds revisionHistoryLimit updateStrategy',
+  StatefulSet: 'status',
+  StatefulSetSpec: 'minReadySeconds podManagementPolicy revisionHistoryLimit updateStrategy',
+  Job: 'status',
+  JobSpec: 'backoffLimit manualSelector podReplacementPolicy ttlSecondsAfterFinished',
+  PersistentVolumeClaim: 'status',
   PersistentVolumeClaimSpec: 'storageClassName',
   ObjectMeta: `creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers generateName generation
     managedFields ownerReferences resourceVersion selfLink`,
@@ -108,6 +136,7 @@ const drivers =
 const device = 'needs a driver of devices, which does not run here';
 const certificates = 'needs an API of Kubernetes that is off unless a cluster turns it on';
 const windows = 'is for Windows';
+const rules = 'needs a controller that makes pods anew';
 const claim = 'a claim is an empty directory here, and not made of something else';
 
 /** Fields that are refused wherever they are set, with the reason. */
@@ -131,6 +160,13 @@ export const refused: { readonly [T in TypeName]?: { readonly [field: string]: s
     volumeAttributesClassName: driver,
     volumeName: claim,
   },
+  JobSpec: {
+    backoffLimitPerIndex: rules,
+    managedBy: rules,
+    maxFailedIndexes: rules,
+    podFailurePolicy: rules,
+    successPolicy: rules,
+  },
   WindowsSecurityContextOptions: {
     gmsaCredentialSpec: windows,
     gmsaCredentialSpecName: windows,
@@ -140,7 +176,7 @@ export const refused: { readonly [T in TypeName]?: { readonly [field: string]: s
 
 const supports = new Map<TypeName, ReadonlyMap<string, Support>>();
 
-/** What becomes of a field; works for those of types that are in no pod. */
+/** What becomes of a field; works for those of types that are in no manifest. */
 export function supportOf(type: TypeName, field: string): Support {
   let known = supports.get(type);
   if (known === undefined) {

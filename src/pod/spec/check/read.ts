@@ -64,9 +64,17 @@ function readField(
     if (!isNothing) mistakes.push({ path, text: `is not supported: ${support.reason}` });
     return undefined;
   }
+  if (type === 'Secret' && (name === 'data' || name === 'stringData')) {
+    const own: Mistake[] = [];
+    const secret = readValue(field.type, node, path, own);
+    const text = `takes ${name === 'data' ? 'base64' : 'a text, in quotes'}`;
+    mistakes.push(...own.map(each => (each.path.length > path.length ? { ...each, text } : each)));
+    return secret;
+  }
   const value = readValue(field.type, node, path, mistakes);
   const words = wordsOf(type, name);
   if (words === undefined) return value;
+  if (value === '' && field.required) mistakes.push({ path, text: `is missing: one of ${words.join(', ')}` });
   if (value === '') return undefined;
   const each = Array.isArray(value)
     ? value.map((item: unknown, index) => [item, [...path, index]] as const)
