@@ -1,13 +1,13 @@
-import { existsSync, type FSWatcher, readFileSync, watch } from 'node:fs';
+import { type FSWatcher, readFileSync, watch } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
-import { dirname } from 'node:path';
 import { Attachment, resize, type Streams } from '../engine/attach.ts';
 import { isContainerId } from '../engine/crun.ts';
 import { runDirectoryOf } from '../engine/script.ts';
 import { ended } from '../host/child.ts';
 import { isErrno, SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
+import { until } from '../host/presence.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
 import type { UnitWatch } from '../systemd/watch.ts';
@@ -222,22 +222,5 @@ function exitCodeIn(path: string): number | undefined {
     return Number.isNaN(code) ? undefined : code;
   } catch {
     return undefined;
-  }
-}
-
-/** Waits until there is something at a path, or nothing, in a directory that is there. */
-async function until(what: 'there' | 'gone', path: string, signal: AbortSignal): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const look = () => existsSync(path) === (what === 'there') && resolve();
-  const abort = () => reject(signal.reason);
-  const watcher = watch(dirname(path), look);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    if (signal.aborted) abort();
-    look();
-    await promise;
-  } finally {
-    signal.removeEventListener('abort', abort);
-    watcher.close();
   }
 }

@@ -4,7 +4,7 @@ import { messageOf } from '../host/error.ts';
 import { Agent } from '../kubelet/agent.ts';
 import { desiredPods } from '../kubelet/desired.ts';
 import { readManifests, watchManifests } from '../kubelet/manifests.ts';
-import { standaloneNode } from '../kubelet/node.ts';
+import { networkSetUp, standaloneNode } from '../kubelet/node.ts';
 import { kubeletLimits } from '../pod/restart/backoff.ts';
 import type { WorkerDependencies } from '../pod/worker/dependencies.ts';
 import { defineCommand } from './command.ts';
@@ -44,7 +44,9 @@ export const kubelet = defineCommand({
   async run({ options }, context) {
     const { signal, host } = context;
     const directory = options['pod-manifest-path'] ?? defaultManifests;
-    const agent = new Agent(await dependencies(context), signal, error => say(messageOf(error)));
+    const deps = await dependencies(context);
+    await deps.perform(networkSetUp(), signal);
+    const agent = new Agent(deps, signal, error => say(messageOf(error)));
     await agent.takeUp();
     await watchManifests(
       host.files,

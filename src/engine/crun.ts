@@ -71,7 +71,7 @@ started() {
   read -r made <&4
   [ -e ${run}/pid ] || exit 1
 ${removeAfterwards ? '' : indented(ifKilled(spec))}${spec.terminal ? '' : openStreams(run)}${indented(gateScript(name, `${crunCommand(name)} kill ${id} KILL; exit 1`))}  wait
-  exec ${crunCommand(name)} start ${id}
+  ${removeAfterwards ? `exec ${crunCommand(name)} start ${id}` : `${crunCommand(name)} start ${id}\n  : > ${directory}/started`}
 }
 exec 3> >(started 4<&0 < /dev/null)
 export _OCI_SYNCPIPE=3

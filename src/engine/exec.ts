@@ -1,4 +1,4 @@
-import type { SpawnOptions } from 'node:child_process';
+import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { ended } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
@@ -48,6 +48,54 @@ async function cgroupsOf(host: Host, name: string): Promise<string[]> {
   return files.filter((_file, index) => there[index]);
 }
 
+/** The command itself, which outlives crun; crun alone if there is no command yet. */
+async function killExec(host: Host, pidFile: string, child: ChildProcess): Promise<void> {
+  const pid = Number((await host.files.read(pidFile))?.trim());
+  try {
+    if (pid > 0) process.kill(pid, 'SIGKILL');
+    else child.kill('SIGKILL');
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+/** What a command said and how it ended. */
+export interface Captured {
+  readonly exitCode: number;
+  /** Both streams, as they came. */
+  readonly output: Buffer;
+}
+
+/** Bytes of output that are kept of a command whose output is for messages. */
+const keptOutput = 64 * 1024;
+
+/**
+ * Runs a command as {@link execIn} does, and keeps what it says.
+ *
+ * @throws ERR_EXEC if it could not be run
+ */
+export async function captureIn(
+  host: Host,
+  name: string,
+  process: ProcessSpec,
+  signal: AbortSignal,
+): Promise<Captured> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const keep = (chunk: Buffer) => {
+    if (size < keptOutput) chunks.push(chunk);
+    size += chunk.length;
+  };
+  const listen = (child: ChildProcess) => {
+    child.stdout?.on('data', keep);
+    child.stderr?.on('data', keep);
+  };
+  const end = await execIn(host, name, process, ['ignore', 'pipe', 'pipe'], listen, signal);
+  signal.throwIfAborted();
+  if (end.kind === 'failed') throw new SpawnletError('ERR_EXEC', end.text.trim());
+  return { exitCode: end.exitCode, output: Buffer.concat(chunks).subarray(0, keptOutput) };
+}
+
 /** How an exec ended: the command's exit code, or what crun said when it could not run it. */
 export type ExecEnd =
   | { readonly kind: 'exited'; readonly exitCode: number }
@@ -56,12 +104,17 @@ export type ExecEnd =
 /**
  * Runs a command in a running container with crun: in its namespaces and its cgroup, with the capabilities and the
  * filter of `process`.
+ *
+ * @param begun given the child; its end is the command's
+ * @param signal ends the command, by SIGKILL
  */
 export async function execIn(
   host: Host,
   name: string,
   process: ProcessSpec,
   stdio: SpawnOptions['stdio'],
+  begun: (child: ChildProcess) => void = () => undefined,
+  signal?: AbortSignal,
 ): Promise<ExecEnd> {
   const file = `${runDirectoryOf(name)}/exec-${unique()}.json`;
   const log = `${file}.log`;
@@ -77,15 +130,20 @@ export async function execIn(
         'sh',
         ...cgroups,
         '--',
-        ...crunWords(name, `--log=${log}`, 'exec', `--process=${file}`, id),
+        ...crunWords(name, `--log=${log}`, 'exec', `--process=${file}`, `--pid-file=${file}.pid`, id),
       ],
       { stdio },
     );
-    const exitCode = await ended(child);
+    const end = ended(child);
+    begun(child);
+    const kill = () => void killExec(host, `${file}.pid`, child);
+    signal?.addEventListener('abort', kill, { once: true });
+    if (signal?.aborted) kill();
+    const exitCode = await end.finally(() => signal?.removeEventListener('abort', kill));
     // crun writes to its log only what kept it from running the command.
     const text = exitCode === 0 ? undefined : await host.files.read(log);
     return text ? { kind: 'failed', text } : { kind: 'exited', exitCode };
   } finally {
-    await Promise.all([host.files.remove(file), host.files.remove(log)]);
+    await Promise.all([file, log, `${file}.pid`].map(path => host.files.remove(path)));
   }
 }

@@ -1,9 +1,9 @@
 import { availableParallelism, hostname, networkInterfaces, totalmem } from 'node:os';
 import { defaultNetwork, defaultRange } from '../network/cni/default.ts';
-import type { Node } from '../pod/worker/dependencies.ts';
+import { bridgeSteps, cniBridge } from '../network/nat-bridge.ts';
+import type { Node, PodStep } from '../pod/worker/dependencies.ts';
 
-/** The bridge of pods, and the name of their network. */
-export const podBridge = 'spawnlet1';
+/** The name of their network. */
 const podNetwork = 'spawnlet-pods';
 
 /** Addresses by which others reach this host, the first one IPv4 if there is any. */
@@ -16,6 +16,12 @@ function addresses(): string[] {
   return [...of('IPv4').slice(0, 1), ...of('IPv6').slice(0, 1)];
 }
 
+/** What the network of pods needs of the host, before the first pod. */
+export const networkSetUp = (): PodStep[] => [
+  ...bridgeSteps(cniBridge, defaultRange),
+  { do: 'start-unit', name: cniBridge.unit },
+];
+
 /** This host as a node without a cluster. */
 export function standaloneNode(): Node {
   return {
@@ -23,7 +29,8 @@ export function standaloneNode(): Node {
     addresses: addresses(),
     memory: totalmem(),
     cpu: availableParallelism() * 1000,
-    network: defaultNetwork(podNetwork, podBridge, defaultRange),
+    network: defaultNetwork(podNetwork, cniBridge.bridge, defaultRange),
+    publishes: 'bridge',
     dns: { servers: [], domain: 'cluster.local' },
   };
 }

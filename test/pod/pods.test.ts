@@ -1,4 +1,4 @@
-// runs in a lab: bookworm trixie +containernetworking-plugins
+// runs in a lab: bookworm trixie +containernetworking-plugins +nftables
 // Manifests of a directory run as units, and what happens to them is told as Kubernetes tells it.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -166,4 +166,76 @@ test('an agent that is killed and started again finds its pods as they are', asy
   assert.equal(short?.lastState?.terminated?.exitCode, 5);
   assert.equal(short?.lastState?.terminated?.containerID, idOf(running, 'short'));
   await remove('stays');
+});
+
+test('probes decide when a container is ready, and when it is started anew', async () => {
+  const probe = (file: string, more: object = {}) => ({
+    exec: { command: ['ls', `/tmp/${file}`] },
+    periodSeconds: 1,
+    failureThreshold: 1,
+    ...more,
+  });
+  const script = `sleep 0.5; : > /tmp/up; : > /tmp/ready; ${forever}`;
+  const probes = {
+    startupProbe: probe('up', { failureThreshold: 30 }),
+    readinessProbe: probe('ready'),
+    livenessProbe: probe('up'),
+  };
+  await apply('probed', podOf('probed', [container('main', script, probes)]));
+  const begun = await until(
+    'probed',
+    'runs',
+    ({ containerStatuses: [only] = [] }) => only?.state?.running !== undefined,
+  );
+  assert.ok(!isReady(begun.status ?? {}));
+  await until('probed', 'is ready', isReady);
+  await done(['pod', 'exec', 'probed', 'rm', '/tmp/ready']);
+  await until('probed', 'is ready no more', status => !isReady(status));
+  await done(['pod', 'exec', 'probed', 'rm', '/tmp/up']);
+  const again = await until(
+    'probed',
+    'runs again',
+    ({ containerStatuses: [only] = [] }) => (only?.restartCount ?? 0) > 0,
+  );
+  assert.match(agent.said(), /Unhealthy: Liveness probe failed/);
+  assert.match(agent.said(), /Killing: Container main failed liveness probe, will be restarted/);
+  assert.ok(again);
+  await remove('probed');
+});
+
+test('hooks run after the start and before the end, and a container leaves its last words', async () => {
+  const lifecycle = {
+    postStart: { exec: { command: ['sh', '-c', 'echo begun > /tmp/hook'] } },
+    preStop: { exec: { command: ['sh', '-c', 'echo -n "told $(cat /tmp/hook)" > /dev/termination-log'] } },
+  };
+  const initContainers = [
+    { ...container('words', 'echo no; echo why; exit 1'), terminationMessagePolicy: 'FallbackToLogsOnError' },
+  ];
+  await apply('hooked', podOf('hooked', [container('main', forever, { lifecycle })]));
+  await until('hooked', 'is ready', isReady);
+  assert.equal(await done(['pod', 'exec', 'hooked', 'cat', '/tmp/hook']), 'begun\n');
+  await apply(
+    'words',
+    podOf('words', [container('main', 'true')], { initContainers, restartPolicy: 'Never' }),
+  );
+  const { status } = await until('words', 'has failed', ({ phase }) => phase === 'Failed');
+  assert.equal(status?.initContainerStatuses?.[0]?.state?.terminated?.message, 'no\nwhy\n');
+  await Promise.all([remove('hooked'), remove('words')]);
+});
+
+test('a port of the host leads to the container, from here and from elsewhere', async () => {
+  const server = `perl -MIO::Socket -e '$s = IO::Socket::INET->new(LocalPort => 80, Listen => 5, ReuseAddr => 1) or die; while ($c = $s->accept) { print $c "hello\\n"; close $c }'`;
+  const ports = [{ containerPort: 80, hostPort: 8123 }];
+  await apply(
+    'served',
+    podOf('served', [
+      container('main', server, { ports, readinessProbe: { tcpSocket: { port: 80 }, periodSeconds: 1 } }),
+    ]),
+  );
+  const { status } = await until('served', 'is ready', isReady);
+  const get = (host: string) =>
+    system('perl', '-MIO::Socket', '-e', 'print IO::Socket::INET->new(shift)->getline', host);
+  for (const place of ['127.0.0.1:8123', `${status?.hostIP}:8123`, `${status?.podIP}:80`])
+    assert.equal(await get(place), 'hello\n', place);
+  await remove('served');
 });

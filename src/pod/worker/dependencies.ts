@@ -4,6 +4,7 @@ import type { Host } from '../../host/host.ts';
 import type { HostStep } from '../../host/step.ts';
 import type { CniStep } from '../../network/cni/executors.ts';
 import type { NetworkList } from '../../network/cni/list.ts';
+import type { PublishStep } from '../../network/publish.ts';
 import type { SystemdClient } from '../../systemd/client.ts';
 import type { SystemdStep } from '../../systemd/executors.ts';
 import type { ConfigMap, Pod, Secret } from '../api/kubernetes.ts';
@@ -11,7 +12,7 @@ import type { RestartLimits } from '../restart/backoff.ts';
 import type { IpcStep } from './ipc.ts';
 
 /** All that a pod changes on a host. */
-export type PodStep = HostStep | SystemdStep | CniStep | IpcStep;
+export type PodStep = HostStep | SystemdStep | CniStep | PublishStep | IpcStep;
 
 /** Objects that pods refer to, as they are now. */
 export interface Objects {
@@ -30,6 +31,8 @@ export interface Node {
   readonly cpu: number;
   /** Where containers get their network, unless they have the host's. */
   readonly network: NetworkList;
+  /** Who publishes ports of the host: the network's plugins, or the maps of spawnlet's own bridge. */
+  readonly publishes: 'plugins' | 'bridge';
   /** Name servers and domains for `dnsPolicy: ClusterFirst`; none without a cluster: as `Default`. */
   readonly dns: { readonly servers: readonly string[]; readonly domain: string };
   /** Processes that a pod may have; undefined: as many as the host. */

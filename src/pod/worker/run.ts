@@ -174,7 +174,7 @@ function runSteps(
   });
   return [
     directory(at, 0o700),
-    ...['record', 'error', 'upper', 'work', 'prepared', 'termination-log'].map(
+    ...['record', 'error', 'started', 'upper', 'work', 'prepared', 'termination-log'].map(
       (name): HostStep => ({ do: 'remove', path: `${at}/${name}` }),
     ),
     directory(`${at}/rootfs`, 0o755),

@@ -1,7 +1,10 @@
+import { SpawnletError } from '../../host/error.ts';
 import type { HostStep } from '../../host/step.ts';
 import type { PortMapping } from '../../network/cni/attachment.ts';
 import { pluginPath } from '../../network/cni/attachment.ts';
 import type { CniStep } from '../../network/cni/executors.ts';
+import type { PublishStep } from '../../network/publish.ts';
+import type { PublishedPort } from '../../network/spec.ts';
 import type { Pod } from '../api/kubernetes.ts';
 import { countOf } from '../spec/quantity.ts';
 import { enforcedLimit, podRequests } from '../spec/resources.ts';
@@ -41,6 +44,7 @@ export function podResources(pod: Pod, node: Node): Resources {
 
 export const containerNames = (pod: Pod): string[] => members(pod).map(({ spec }) => spec.name);
 
+/** Ports of the host that lead to containers. */
 function portsOf(pod: Pod): PortMapping[] {
   return members(pod).flatMap(({ spec }) =>
     (spec.ports ?? []).flatMap(({ hostPort, containerPort, protocol = 'TCP', hostIP }) =>
@@ -56,9 +60,29 @@ function portsOf(pod: Pod): PortMapping[] {
   );
 }
 
-function networkSteps(pod: Pod, identity: PodIdentity, node: Node): CniStep[] {
+/** The same for the maps of spawnlet's own bridge. @throws ERR_PORT_PROTOCOL */
+const published = (ports: readonly PortMapping[]): PublishedPort[] =>
+  ports.map(({ hostPort, containerPort, protocol, hostIP }) => {
+    if (protocol === 'sctp')
+      throw new SpawnletError(
+        'ERR_PORT_PROTOCOL',
+        `hostPort ${hostPort}: SCTP is not published by this network`,
+        {
+          hint: 'a network with the plugin portmap: a .conflist in /etc/cni/net.d',
+        },
+      );
+    return {
+      protocol,
+      hostPort,
+      port: containerPort,
+      ...(hostIP !== undefined && hostIP !== '0.0.0.0' && hostIP !== '::' && { address: hostIP }),
+    };
+  });
+
+function networkSteps(pod: Pod, identity: PodIdentity, node: Node): (CniStep | PublishStep)[] {
   if (pod.spec?.hostNetwork) return [];
   const ports = portsOf(pod);
+  const isOwn = node.publishes === 'bridge';
   return [
     { do: 'make-netns', name: netnsOf(identity) },
     {
@@ -76,10 +100,20 @@ function networkSteps(pod: Pod, identity: PodIdentity, node: Node): CniStep[] {
           K8S_POD_INFRA_CONTAINER_ID: identity.uid,
           K8S_POD_UID: identity.uid,
         },
-        capabilities: ports.length > 0 ? { portMappings: ports } : {},
+        capabilities: ports.length > 0 && !isOwn ? { portMappings: ports } : {},
         path: pluginPath,
       },
     },
+    ...(ports.length > 0 && isOwn
+      ? ([
+          {
+            do: 'publish-ports',
+            name: identity.uid,
+            record: networkRecord(identity.uid),
+            ports: published(ports),
+          },
+        ] as const)
+      : []),
   ];
 }
 
@@ -106,9 +140,10 @@ export function sandboxSteps(pod: Pod, identity: PodIdentity, qos: QosClass, nod
 /** What takes it away, its containers with it. */
 export function sandboxRemoval(pod: Pod, identity: PodIdentity, qos: QosClass, node: Node): PodStep[] {
   const { uid } = identity;
-  const cni: CniStep[] = pod.spec?.hostNetwork
+  const cni: (CniStep | PublishStep)[] = pod.spec?.hostNetwork
     ? []
     : [
+        { do: 'unpublish-ports', name: uid },
         { do: 'cni-del', path: networkRecord(uid) },
         { do: 'remove-netns', name: netnsOf(identity) },
       ];

@@ -3,10 +3,12 @@ import type {
   Backoff,
   ContainerObserved,
   ContainerState,
+  ProbeName,
   Running,
   StartFailure,
   Stopping,
   Terminated,
+  Verdict,
 } from '../status/observed.ts';
 
 /** What becomes of what is known of a container: pure, one function for each thing that happens to it. */
@@ -43,6 +45,15 @@ export const notStarted =
     state: { kind: 'waiting', failure },
     ...(pullBackOff && { pullBackOff }),
   });
+
+/** A probe has come to something in the present run. */
+export const probed =
+  (containerID: string, probe: ProbeName, verdict: Verdict): Change =>
+  container => {
+    const { state } = container;
+    if (state.kind !== 'running' || state.containerID !== containerID) return container;
+    return { ...container, state: { ...state, probes: { ...state.probes, [probe]: verdict } } };
+  };
 
 /** Its program runs, and its postStart hook is over. */
 export const running =

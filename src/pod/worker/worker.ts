@@ -1,8 +1,14 @@
+import { captureIn, type ProcessSpec } from '../../engine/exec.ts';
 import { keepFilter } from '../../engine/filter-cache.ts';
 import { SpawnletError } from '../../host/error.ts';
+import { until } from '../../host/presence.ts';
 import { readResult } from '../../network/cni/record.ts';
 import type { UnitProperties } from '../../systemd/properties.ts';
 import type { Container, Pod } from '../api/kubernetes.ts';
+import type { ProbeTools } from '../probes/ask.ts';
+import { handlerOf } from '../probes/handler.ts';
+import { runHook } from '../probes/hook.ts';
+import { type ProbeNews, probeRun, probesOf } from '../probes/run.ts';
 import { afterFailedPull } from '../restart/backoff.ts';
 import type { Decision, Start, Stop } from '../restart/decision.ts';
 import { nextContainers } from '../restart/next.ts';
@@ -11,15 +17,16 @@ import { commandOf, environmentOf } from '../spec/environment.ts';
 import type { ContainerObserved, Observed } from '../status/observed.ts';
 import { type Member, members } from '../status/roles.ts';
 import { podStatus } from '../status/status.ts';
-import { engineName, type PodIdentity, type QosClass, unitOf } from '../unit/names.ts';
+import { containerDirectory, engineName, type PodIdentity, type QosClass, unitOf } from '../unit/names.ts';
 import type { WorkerDependencies } from './dependencies.ts';
-import { containerIdOf, readTraces, terminatedOf } from './end.ts';
+import { containerIdOf, type EndedRun, readTraces, terminatedOf } from './end.ts';
 import { startFailureOf } from './failure.ts';
 import { hostnameOf, hostsText, nameSteps, resolvText } from './files.ts';
 import { type Kept, readKept, withContainer, writeKept, writePod } from './kept.ts';
+import { lastWords } from './last-words.ts';
 import { prepareRun } from './run.ts';
 import { networkRecord, sandboxRemoval, sandboxSteps } from './sandbox.ts';
-import { ended, hookDone, notStarted, running, starting, stopping } from './transition.ts';
+import { ended, hookDone, notStarted, probed, running, starting, stopping } from './transition.ts';
 
 const second = 1000;
 
@@ -33,7 +40,10 @@ export class PodWorker {
   #wake = Promise.withResolvers<void>();
   #removed = false;
   readonly #tasks = new Set<Promise<void>>();
+  /** Runs whose end is waited for: aborted when it has come. */
   readonly #watched = new Map<string, AbortController>();
+  /** Runs that are begun, until they are recorded as running. */
+  readonly #begun = new Map<string, EndedRun>();
 
   private constructor(deps: WorkerDependencies, pod: Pod, identity: PodIdentity, qos: QosClass, kept: Kept) {
     this.#deps = deps;
@@ -296,22 +306,23 @@ export class PodWorker {
       this.#event('Normal', 'Created', `Container created`, name);
       const systemd = await this.#deps.systemd();
       const unit = unitOf(this.identity, name);
-      const watch = new AbortController();
-      this.#watched.set(name, watch);
-      const changes = systemd.watchUnit(unit, AbortSignal.any([signal, watch.signal]));
+      const run = this.#watch(name, signal);
+      const changes = systemd.watchUnit(unit, run);
       await systemd.startUnit(unit, 'replace', signal);
-      const unitNow = await systemd.unitProperties(unit, signal);
-      await this.#container(
-        name,
-        running({
-          containerID: containerIdOf(unitNow.InvocationID),
-          startedAt: Math.floor(unitNow.ExecMainStartTimestamp / 1000),
-          attempt: start.attempt,
-          restartCount: start.restartCount,
-        }),
-      );
+      const begun = await systemd.unitProperties(unit, signal);
+      const facts = {
+        attempt: start.attempt,
+        restartCount: start.restartCount,
+        containerID: containerIdOf(begun.InvocationID),
+        startedAt: Math.floor(begun.ExecMainStartTimestamp / 1000),
+      };
+      this.#begun.set(name, facts);
+      this.#task(() => this.#follow(name, changes, begun, signal), signal);
+      const hookFailed = await this.#postStart(container, run);
+      if (this.observed.containers[name]?.state.kind !== 'starting') return;
+      await this.#container(name, running({ ...facts, ...(hookFailed !== undefined && { hookFailed }) }));
       this.#event('Normal', 'Started', `Container started`, name);
-      this.#task(() => this.#follow(name, changes, unitNow, signal), signal);
+      if (hookFailed === undefined) this.#task(() => this.#probe(container, 0, run), signal);
       await keepFilter(host.files, engineName(this.identity, name), prepared.spec.seccomp);
     } catch (error) {
       signal.throwIfAborted();
@@ -324,6 +335,69 @@ export class PodWorker {
           : undefined;
       await this.#container(name, notStarted(failure, backOff));
     }
+  }
+
+  /** A signal that lasts as long as the run that begins. */
+  #watch(name: string, signal: AbortSignal): AbortSignal {
+    const watch = new AbortController();
+    this.#watched.set(name, watch);
+    return AbortSignal.any([signal, watch.signal]);
+  }
+
+  /** What probes and hooks of a container are carried out with. */
+  #tools(name: string): ProbeTools {
+    const { host } = this.#deps;
+    const exec: ProbeTools['exec'] = async (args, signal) => {
+      const text = await host.files.read(`${containerDirectory(this.identity.uid, name)}/config.json`);
+      const { process } = JSON.parse(text ?? '{}') as { readonly process: ProcessSpec };
+      const { consoleSize: _size, ...own } = process;
+      return captureIn(host, engineName(this.identity, name), { ...own, args, terminal: false }, signal);
+    };
+    return { clock: host.clock, exec };
+  }
+
+  get #podIP(): string {
+    const { podIPs, hostIPs } = this.#facts();
+    return podIPs[0] ?? hostIPs[0] ?? '127.0.0.1';
+  }
+
+  /** Waits until the program runs, then for its hook. What that said if it failed; nothing else keeps it. */
+  async #postStart(container: Member['spec'], run: AbortSignal): Promise<string | undefined> {
+    const action = container.lifecycle?.postStart;
+    const needed = action !== undefined || Object.keys(probesOf(container)).length > 0;
+    if (!needed) return undefined;
+    try {
+      await until('there', `${containerDirectory(this.identity.uid, container.name)}/started`, run);
+      if (!action) return undefined;
+      const handler = handlerOf(action, container, this.#podIP);
+      const end = await runHook(handler, this.#tools(container.name), undefined, run);
+      if (end.kind === 'done') return undefined;
+      this.#event('Warning', 'FailedPostStartHook', end.message, container.name);
+      return end.message;
+    } catch (error) {
+      // The run is over: its end is told by its unit.
+      if (run.aborted) return undefined;
+      throw error;
+    }
+  }
+
+  /** Asks the probes of a run until it is over. */
+  async #probe(container: Member['spec'], spread: number, run: AbortSignal): Promise<void> {
+    const state = this.observed.containers[container.name]?.state;
+    const probes = probesOf(container);
+    if (state?.kind !== 'running' || Object.keys(probes).length === 0) return;
+    const { containerID, startedAt, probes: verdicts } = state;
+    const { name, ports } = container;
+    const tell = (news: ProbeNews) => {
+      if (news.kind === 'event') this.#event('Warning', news.reason, news.message, name);
+      else void this.#container(name, probed(containerID, news.probe, news.verdict));
+    };
+    await probeRun(
+      { probes, podIP: this.#podIP, startedAt, verdicts, spread, ...(ports && { ports }) },
+      this.#tools(name),
+      tell,
+      run,
+    );
   }
 
   /** Waits for the end of a run and records it. */
@@ -351,21 +425,28 @@ export class PodWorker {
     const { files, clock } = this.#deps.host;
     const state = this.observed.containers[name]?.state;
     if (state?.kind !== 'running' && state?.kind !== 'starting') return;
-    const run = {
-      attempt: state.attempt,
-      restartCount: state.restartCount,
-      containerID: state.kind === 'running' ? state.containerID : containerIdOf(unit?.InvocationID ?? ''),
-      ...(state.kind === 'running' && { startedAt: state.startedAt }),
-    };
+    const { attempt, restartCount } = state;
+    const run =
+      state.kind === 'running'
+        ? state
+        : (this.#begun.get(name) ?? {
+            attempt,
+            restartCount,
+            containerID: containerIdOf(unit?.InvocationID ?? ''),
+          });
     const traces = await readTraces(files, this.identity.uid, name);
     this.#watched.get(name)?.abort();
     this.#watched.delete(name);
-    await this.#container(name, ended(terminatedOf(run, traces, unit, clock.now())));
+    this.#begun.delete(name);
+    const end = terminatedOf(run, traces, unit, clock.now());
+    const message =
+      end.message ?? (await lastWords(this.#deps.host, this.identity, this.#member(name).spec, end, signal));
+    await this.#container(name, ended({ ...end, ...(message && { message }) }));
   }
 
   async #stop(stop: Stop, signal: AbortSignal): Promise<void> {
     const { container: name, deadline } = stop;
-    if (stop.kind === 'preStop') return this.#container(name, hookDone);
+    if (stop.kind === 'preStop') return this.#preStop(stop, signal);
     this.#event('Normal', 'Killing', stop.message, name);
     const systemd = await this.#deps.systemd();
     const unit = unitOf(this.identity, name);
@@ -382,6 +463,22 @@ export class PodWorker {
       late.abort();
       await kill;
     }
+  }
+
+  async #preStop({ container: name, deadline }: Stop, signal: AbortSignal): Promise<void> {
+    const { spec: container } = this.#member(name);
+    const run = AbortSignal.any([signal, this.#watched.get(name)?.signal ?? signal]);
+    const action = container.lifecycle?.preStop ?? {};
+    const left = Math.max(0, deadline - this.#deps.host.clock.now());
+    try {
+      const handler = handlerOf(action, container, this.#podIP);
+      const end = await runHook(handler, this.#tools(name), left, run);
+      if (end.kind === 'failed') this.#event('Warning', 'FailedPreStopHook', end.message, name);
+    } catch (error) {
+      if (!run.aborted) throw error;
+    }
+    signal.throwIfAborted();
+    await this.#container(name, hookDone);
   }
 
   /** Nothing runs any more: what the pod had goes; its directory too, if the pod is to go. */
@@ -427,9 +524,8 @@ export class PodWorker {
   async #goOnWith(name: string, signal: AbortSignal): Promise<void> {
     const systemd = await this.#deps.systemd();
     const unit = unitOf(this.identity, name);
-    const watch = new AbortController();
-    this.#watched.set(name, watch);
-    const changes = systemd.watchUnit(unit, AbortSignal.any([signal, watch.signal]));
+    const run = this.#watch(name, signal);
+    const changes = systemd.watchUnit(unit, run);
     const now = await systemd.unitProperties(unit, signal);
     const state = this.observed.containers[name]?.state;
     if (state?.kind === 'starting') {
@@ -453,8 +549,13 @@ export class PodWorker {
       );
     }
     this.#task(() => this.#follow(name, changes, now, signal), signal);
+    this.#task(() => this.#probe(this.#member(name).spec, Math.random(), run), signal);
     const { stopping: wanted } = { stopping: undefined, ...this.observed.containers[name]?.state };
-    if (wanted) this.#task(() => this.#stop({ kind: 'stop', container: name, ...wanted }, signal), signal);
+    if (wanted) {
+      const kind = wanted.stage === 'hook' ? 'preStop' : 'stop';
+      if (wanted.stage !== 'turn')
+        this.#task(() => this.#stop({ kind, container: name, ...wanted }, signal), signal);
+    }
   }
 }
 
