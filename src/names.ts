@@ -18,6 +18,12 @@ export const layersDirectory = `${stateDirectory}/l`;
 /** One directory per app: bundle, upper directory, record. */
 export const appsDirectory = `${stateDirectory}/app`;
 
+/** One directory per pod, named by its UID, 0700. */
+export const podsDirectory = `${stateDirectory}/pods`;
+
+/** Directories of PersistentVolumeClaims, `NAMESPACE/NAME`; they stay when the pods go. */
+export const claimsDirectory = `${stateDirectory}/volumes`;
+
 /** Plans under way, one file each: what an interrupted command had begun. */
 export const journalDirectory = `${stateDirectory}/journal`;
 

@@ -1,4 +1,4 @@
-import type { ContainerSpec, Mount } from './container.ts';
+import type { ContainerSpec, Mount, ReadOnly } from './container.ts';
 
 /** `config.json` of an OCI runtime bundle, version 1.0.0: the only version that every systemd-nspawn takes. */
 export type Bundle = {
@@ -32,7 +32,11 @@ const mount = (destination: string, type: string, source: string, options: reado
   options,
 });
 
-const access = (privileged: boolean) => (privileged ? 'rw' : 'ro');
+/** crun makes what is mounted below a mount read-only for `rro` alone. */
+function access(readOnly: ReadOnly): 'ro' | 'rw' | 'rro' {
+  if (readOnly === 'recursive') return 'rro';
+  return readOnly ? 'ro' : 'rw';
+}
 
 const kernelMounts = ({ privileged, cgroups }: ContainerSpec) => [
   mount('/proc', 'proc', 'proc', ['nosuid', 'noexec', 'nodev']),
@@ -47,20 +51,16 @@ const kernelMounts = ({ privileged, cgroups }: ContainerSpec) => [
   ]),
   mount('/dev/shm', 'tmpfs', 'shm', ['nosuid', 'noexec', 'nodev', 'mode=1777', 'size=65536k']),
   mount('/dev/mqueue', 'mqueue', 'mqueue', ['nosuid', 'noexec', 'nodev']),
-  mount('/sys', 'sysfs', 'sysfs', ['nosuid', 'noexec', 'nodev', access(privileged)]),
+  mount('/sys', 'sysfs', 'sysfs', ['nosuid', 'noexec', 'nodev', access(!privileged)]),
   // Its root is the unit's cgroup: programs read their own limits there. The trees of version 1 show the host's.
   ...(cgroups === 2
-    ? [mount('/sys/fs/cgroup', 'cgroup', 'cgroup', ['nosuid', 'noexec', 'nodev', access(privileged)])]
+    ? [mount('/sys/fs/cgroup', 'cgroup', 'cgroup', ['nosuid', 'noexec', 'nodev', access(!privileged)])]
     : []),
 ];
 
 function bundleMount(entry: Mount) {
   if (entry.kind === 'tmpfs') return mount(entry.target, 'tmpfs', 'tmpfs', entry.options);
-  return mount(entry.target, 'bind', entry.source, [
-    'rbind',
-    entry.readOnly ? 'ro' : 'rw',
-    entry.propagation,
-  ]);
+  return mount(entry.target, 'bind', entry.source, ['rbind', access(entry.readOnly), entry.propagation]);
 }
 
 /** Devices of `--device`, with the host's owner and mode; those that every container has are the engine's. */
@@ -133,10 +133,19 @@ export function bundleOf(spec: ContainerSpec, annotations: Readonly<Record<strin
       ...(spec.seccomp !== 'unconfined' && { seccomp: spec.seccomp }),
       maskedPaths: isOpen ? [] : maskedPaths,
       readonlyPaths: isOpen ? [] : readonlyPaths,
-      rootfsPropagation: 'private',
+      rootfsPropagation: rootPropagation(spec.mounts),
     },
     annotations,
   };
+}
+
+/**
+ * A mount that hears of the host's, or that the host hears of, does so only where the root was not cut off before it was made.
+ */
+function rootPropagation(mounts: readonly Mount[]): 'private' | 'rslave' | 'rshared' {
+  const has = (kind: string) => mounts.some(each => each.kind === 'bind' && each.propagation.endsWith(kind));
+  if (has('shared')) return 'rshared';
+  return has('slave') ? 'rslave' : 'private';
 }
 
 /** Mount points in the order in which they can be made: `/a` before `/a/b`; the order is kept otherwise. */

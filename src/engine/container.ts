@@ -64,10 +64,13 @@ export type Mount =
       readonly kind: 'bind';
       readonly source: string;
       readonly target: string;
-      readonly readOnly: boolean;
+      readonly readOnly: ReadOnly;
       readonly propagation: string;
     }
   | { readonly kind: 'tmpfs'; readonly target: string; readonly options: readonly string[] };
+
+/** `recursive`: with all that is mounted below it; else that is as it was. */
+export type ReadOnly = boolean | 'recursive';
 
 export interface Device {
   readonly source: string;

@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, readFileSync, readlinkSync } from 'node:fs';
+import { constants, openSync, readFileSync, readlinkSync } from 'node:fs';
 import { isErrno } from './error.ts';
 
 /**
@@ -14,6 +14,10 @@ export const pathOf = (handle: number): string => `/proc/self/fd/${handle}`;
 
 /** What a child calls a handle that it has been given as its descriptor 3. */
 export const handlePath = '/proc/self/fd/3';
+
+/** The same of handles that it has been given as 3, 4 and so on. */
+export const handlePaths = (handles: readonly number[]): string[] =>
+  handles.map((_handle, index) => pathOf(3 + index));
 
 /** A name in an open directory. */
 export const at = (directory: number, name: string): Buffer =>
@@ -48,12 +52,3 @@ export function mountOf(handle: number): string {
 
 /** Where an open file is now, for people: its path at this moment. */
 export const placeOf = (handle: number): string => readlinkSync(pathOf(handle));
-
-/** Calls `use` with a handle that is closed afterwards. */
-export async function holding<T>(handle: number, use: (handle: number) => Promise<T>): Promise<T> {
-  try {
-    return await use(handle);
-  } finally {
-    closeSync(handle);
-  }
-}

@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -51,16 +60,10 @@ test('a path out of the directory is refused, or is one inside, by the rules', (
   assert.equal(placeAt('beside', { outside: 'root' }), undefined);
 });
 
-test('directories that are missing are made, by the caller’s own hand if it likes', () => {
-  assert.equal(placeAt('new/one', { make: 'all' }), '/root/new/one');
+test('directories that are missing are made, with the mode that is asked for', () => {
+  assert.equal(placeAt('new/one', { make: 'all', mode: 0o2777 }), '/root/new/one');
+  for (const path of ['new', 'new/one']) assert.equal(statSync(join(root, path)).mode & 0o7777, 0o2777);
+  assert.equal(placeAt('new/two/three', { make: 'above' }), undefined);
+  assert.equal(placeAt('new/two'), '/root/new/two');
   assert.throws(() => placeAt('a/file/none', { make: 'all' }), /no directory/);
-  const made: string[] = [];
-  placeAt('mine/two', {
-    make: 'all',
-    made: path => {
-      made.push(path.toString().replace(/.*\//, ''));
-      mkdirSync(path, { mode: 0o700 });
-    },
-  });
-  assert.deepEqual(made, ['mine', 'two']);
 });

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, mkdirSync, readlinkSync } from 'node:fs';
+import { chmodSync, closeSync, fstatSync, mkdirSync, readlinkSync } from 'node:fs';
 import { isErrno } from './error.ts';
 import { at, enter, pathOf } from './handle.ts';
 
@@ -11,8 +11,8 @@ export interface Rules {
   readonly last: 'follow' | 'keep';
   /** Directories that are missing are made: `above` the last name, or `all` of them. */
   readonly make?: 'above' | 'all';
-  /** What `make` calls a directory into being with; it need not set the mode. */
-  readonly made?: (directory: Buffer) => void;
+  /** Of directories that are made, whatever the umask; 0755 for the umask to cut down if it is not given. */
+  readonly mode?: number;
   /**
    * Where links lead that leave the directory. `root`: it is the root of what is in it, as openat2(2) has it with
    * RESOLVE_IN_ROOT: `..` stops there, and absolute links start there. `refused`: nowhere, as with RESOLVE_BENEATH, but that an
@@ -77,7 +77,7 @@ function follow(
     }
     const isLast = todo.length === 0;
     const wanted = make === 'all' || (make === 'above' && !isLast);
-    const found = enter(here(), name) ?? (wanted ? added(here(), name, rules) : undefined);
+    const found = enter(here(), name) ?? (wanted ? added(here(), name, rules.mode) : undefined);
     if (found === undefined) return isLast ? { directory: here(), name, found } : undefined;
     const stat = fstatSync(hold(found));
     if (stat.isDirectory()) {
@@ -121,14 +121,17 @@ function readTarget(directory: number, name: string): string | undefined {
 /** Of a directory that is on the way and missing. */
 const directoryMode = 0o755;
 
-function added(directory: number, name: string, { made }: Rules): number | undefined {
-  const path = at(directory, name);
+function added(directory: number, name: string, mode: number | undefined): number | undefined {
   try {
-    if (made) made(path);
-    else mkdirSync(path, directoryMode);
+    mkdirSync(at(directory, name), directoryMode);
   } catch (error) {
     // Somebody else was faster.
-    if (!isErrno(error, 'EEXIST')) throw error;
+    if (isErrno(error, 'EEXIST')) return enter(directory, name);
+    throw error;
   }
-  return enter(directory, name);
+  const made = enter(directory, name);
+  // By its handle: the name may be that of another by now. A link that has come into its place has no mode.
+  if (made !== undefined && mode !== undefined && fstatSync(made).isDirectory())
+    chmodSync(pathOf(made), mode);
+  return made;
 }

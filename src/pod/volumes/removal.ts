@@ -1,0 +1,36 @@
+import type { Files } from '../../host/files.ts';
+import { transientUnits } from '../../names.ts';
+import { mountUnitPrefix, podDirectory, subPathsOf } from './places.ts';
+import type { VolumeStep } from './step.ts';
+
+/** The units of a pod's mounts whose files are there, whoever knows the pod still. */
+export async function mountUnitsThere(uid: string, files: Files): Promise<string[]> {
+  const prefix = mountUnitPrefix(uid);
+  const names = await files.list(transientUnits);
+  return names.filter(name => name.startsWith(prefix) && name.endsWith('.mount'));
+}
+
+/**
+ * What removes all volumes of a pod whose containers are gone, and the directory of the pod. Directories of claims and
+ * paths of the host stay. It may be cut off anywhere, and done again.
+ */
+export function planVolumeRemoval(uid: string, mountUnits: readonly string[]): VolumeStep[] {
+  const path = podDirectory(uid);
+  return [
+    // Parts of volumes first: they would keep those from being unmounted.
+    { do: 'unmount-below', path: `${path}/subpaths` },
+    ...mountUnits.map((name): VolumeStep => ({ do: 'stop-unit', name })),
+    { do: 'unmount-below', path },
+    ...mountUnits.map((name): VolumeStep => ({ do: 'remove', path: `${transientUnits}/${name}` })),
+    { do: 'remove-tree', path },
+  ];
+}
+
+/** What removes the parts of volumes that a container had, when it is not started again: those of an init container. */
+export function planSubPathRemoval(uid: string, container: string): VolumeStep[] {
+  const path = subPathsOf(uid, container);
+  return [
+    { do: 'unmount-below', path },
+    { do: 'remove-tree', path },
+  ];
+}
