@@ -18,7 +18,7 @@ export const layersDirectory = `${stateDirectory}/l`;
 /** One directory per app: bundle, upper directory, record. */
 export const appsDirectory = `${stateDirectory}/app`;
 
-/** One directory per pod, named by its UID, 0700. */
+/** One directory per pod, named by its UID and 0700: what was decided of it, bundles, volumes, its network. */
 export const podsDirectory = `${stateDirectory}/pods`;
 
 /** Directories of PersistentVolumeClaims, `NAMESPACE/NAME`; they stay when the pods go. */
@@ -81,9 +81,6 @@ export const basesDirectory = `${stateDirectory}/base`;
 
 /** Rules and the script of the bridge that machines share, {@link persistentUnits} has its unit. */
 export const natDirectory = `${stateDirectory}/network`;
-
-/** One directory per pod, named by its UID and 0700: what was decided of it, bundles, volumes, its network. */
-export const podsDirectory = `${stateDirectory}/pods`;
 
 /** Files of a pod that are gone with the boot, by its UID. */
 export const podsRuntimeDirectory = `${runtimeDirectory}/pods`;

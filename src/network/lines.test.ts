@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { addressesOf, type LineFacts, networkLines } from './lines.ts';
 import { natOf, natRemoval } from './nat.ts';
-import type { Interface, Network, NetworkedMachine } from './spec.ts';
+import type { Interface, Network, NetworkedMachine, PublishedPort } from './spec.ts';
 
 const facts = (some: Partial<LineFacts> = {}): LineFacts => ({
   systemd: 257,
@@ -128,15 +128,25 @@ test('the bridge with NAT goes with the last machine that needs it', () => {
   assert.deepEqual(natRemoval([none])[0], { do: 'stop-unit', name: 'spawnlet-nat.service' });
 });
 
-test('a drop-in alone tells that its machine needs the bridge, and which addresses are its', () => {
+test('a drop-in alone tells that its machine needs the bridge, and which addresses and ports are its', () => {
   const addresses = ['10.153.0.2/22', 'fd00:1:2::2/64'];
-  const { unit, service } = lines(privately({ ...plain, kind: 'nat', addresses, ports: [] }));
+  const ports: PublishedPort[] = [
+    { protocol: 'udp', hostPort: 5353, port: 53 },
+    { protocol: 'tcp', address: '127.0.0.1', hostPort: 8080, port: 80 },
+    { protocol: 'tcp', address: '2001:db8::1', hostPort: 8080, port: 443 },
+  ];
+  const { unit, service } = lines(privately({ ...plain, kind: 'nat', addresses, ports }));
   const text = (group: readonly (readonly [string, string])[]) =>
     group.map(([key, value]) => `${key}=${value}\n`).join('');
   const found = natOf('web', `[Unit]\n${text(unit)}[Service]\n${text(service)}`);
   assert.deepEqual(
     found.flatMap(({ network }) => addressesOf(network)),
     ['10.153.0.2', 'fd00:1:2::2'],
+  );
+  const interfaces = found.flatMap(({ network }) => (network.kind === 'private' ? network.interfaces : []));
+  assert.deepEqual(
+    interfaces.flatMap(one => (one.kind === 'nat' ? one.ports : [])),
+    ports,
   );
   assert.deepEqual(natRemoval(found), []);
   assert.deepEqual(natOf('web', `[Unit]\nAfter=spawnlet-nat.service\n[Service]\n${text(service)}`), []);

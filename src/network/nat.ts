@@ -15,7 +15,7 @@ import {
   unpublishOf,
 } from './nat-bridge.ts';
 import { portElements } from './ports.ts';
-import type { Assignment, Interface, NetworkedMachine } from './spec.ts';
+import type { Assignment, Interface, NetworkedMachine, PublishedPort } from './spec.ts';
 import { addressOf, type Subnets } from './subnet.ts';
 
 export const natUnitPath = unitPathOf(machineBridge);
@@ -56,6 +56,24 @@ export function natRemoval(others: readonly NetworkedMachine[]): (HostStep | Sys
 export const lockNetwork = (locks: Locks, signal: AbortSignal): Promise<Lock> =>
   locks.wait('network', signal);
 
+/** What of {@link portLines} publishes a port, as it is read back from a drop-in. */
+const publishing = new RegExp(
+  `^${nft} add element inet ${machineBridge.table} (?:published|bound)[46] ` +
+    String.raw`"\{ (?:(\S+) \. )?(tcp|udp) \. (\d+) : \S+ \. (\d+) \}"$`,
+);
+
+function publishedPorts(lines: readonly string[]): PublishedPort[] {
+  const ports = lines.flatMap((line): PublishedPort[] => {
+    const [, address, protocol, hostPort, port] = publishing.exec(line) ?? [];
+    if (protocol !== 'tcp' && protocol !== 'udp') return [];
+    return [
+      { protocol, ...(address !== undefined && { address }), hostPort: Number(hostPort), port: Number(port) },
+    ];
+  });
+  // A machine with addresses of both families has a line for each.
+  return [...new Map(ports.map(port => [JSON.stringify(port), port])).values()];
+}
+
 /** Lines that publish the ports of an interface while the machine runs. */
 export function portLines(one: Extract<Interface, { kind: 'nat' }>): Assignment[] {
   const addresses = one.addresses === 'dhcp' ? [] : one.addresses.map(addressOf);
@@ -70,8 +88,8 @@ export function portLines(one: Extract<Interface, { kind: 'nat' }>): Assignment[
 }
 
 /**
- * What the drop-in of a unit tells of a machine that has no spec any more: that it is on the bridge, and its addresses. Nothing
- * for a unit that does not need the bridge.
+ * What the drop-in of a unit tells of a machine that has no spec any more: that it is on the bridge, its addresses and
+ * published ports. Nothing for a unit that does not need the bridge.
  */
 export function natOf(name: string, dropIn: string): NetworkedMachine[] {
   const unit = parseUnit(dropIn);
@@ -81,12 +99,13 @@ export function natOf(name: string, dropIn: string): NetworkedMachine[] {
   const lines = valuesOf(unit, 'Service', 'ExecStopPost').filter(value => value.startsWith(begin));
   const addresses = lines.flatMap(line => line.slice(begin.length).split(' ').filter(Boolean));
   const prefixed = addresses.map(address => `${address}/${isIPv4(address) ? 32 : 128}`);
+  const ports = publishedPorts(valuesOf(unit, 'Service', 'ExecStartPre'));
   return [
     {
       name,
       network: {
         kind: 'private',
-        interfaces: [{ kind: 'nat', name: 'host0', addresses: prefixed, gateways: [], dns: [], ports: [] }],
+        interfaces: [{ kind: 'nat', name: 'host0', addresses: prefixed, gateways: [], dns: [], ports }],
       },
     },
   ];

@@ -80,8 +80,8 @@ test('a machine is not ejected while it has snapshots: they are named', async ()
   await rm('/var/lib/machines/kept', { recursive: true });
 });
 
-test('an ejected machine keeps its bridge and its address when the last other machine goes', async () => {
-  await create('out', '--network=nat');
+test('an ejected machine keeps its bridge, its address and its ports when the last other machine goes', async () => {
+  await create('out', '--network=nat', '--publish=8080:80');
   await create('last', '--network=nat');
   const addressOf = async (name: string) =>
     /\d+\.\d+\.\d+\.\d+/.exec(
@@ -93,6 +93,8 @@ test('an ejected machine keeps its bridge and its address when the last other ma
   await create('next', '--network=nat');
   assert.notEqual(await addressOf('next'), address);
   await machine('rm', 'next');
+  const taken = ['create', 'next', '--from', base, '--network=nat', '--publish=127.0.0.1:8080:80'];
+  assert.match((await spawnlet(['machine', ...taken])).err, /8080\/tcp is machine out's \[ERR_PORT_TAKEN\]/);
   await system('systemctl', 'start', 'systemd-nspawn@out');
   assert.match(await inside('out', 'ip', 'address', 'show', 'host0'), new RegExp(address));
   await system('systemctl', 'stop', 'systemd-nspawn@out');
