@@ -25,6 +25,18 @@ test('aliases, merges and tags of plain types are followed', async () => {
   ]);
 });
 
+test('a word that means another value is kept', async () => {
+  const plain = (word: string) => (word === 'yes' ? true : word);
+  const [document] = await parseYaml('[yes, no, "yes", 1]', { aliases: 'followed', plain });
+  const root = document?.root();
+  assert.deepEqual(root?.kind === 'list' && root.items, [
+    { line: 1, kind: 'scalar', value: true, written: 'yes' },
+    { line: 1, kind: 'scalar', value: 'no' },
+    { line: 1, kind: 'scalar', value: 'yes' },
+    { line: 1, kind: 'scalar', value: '1' },
+  ]);
+});
+
 test('aliases cannot make a small text large, nor stand for what they are in', async () => {
   const bomb = [
     'a: &a [x,x,x,x,x,x,x,x,x,x]',

@@ -4,8 +4,10 @@ import type { LineCounter, ParsedNode, Scalar as ScalarNode, YAMLMap } from 'yam
 export type Scalar = string | number | boolean | null;
 
 /** A node of a document, whatever it was written in. Lines count from 1; 0 where there is none. */
-export type Node = { readonly line: number } & (
-  | { readonly kind: 'scalar'; readonly value: Scalar }
+export type Node = {
+  readonly line: number;
+} /** `written`: the word, where the value has another one: `yes` for true, `0644` for 420. */ & (
+  | { readonly kind: 'scalar'; readonly value: Scalar; readonly written?: string }
   | { readonly kind: 'list'; readonly items: readonly Node[] }
   | { readonly kind: 'map'; readonly entries: ReadonlyMap<string, Node> }
 );
@@ -116,7 +118,12 @@ class Reader {
 
   #valueOf(node: ParsedNode, line: number, depth: number): Node {
     const { isMap, isScalar, isSeq } = this.#yaml;
-    if (isScalar(node)) return { line, kind: 'scalar', value: this.#scalarOf(node, line) };
+    if (isScalar(node)) {
+      const value = this.#scalarOf(node, line);
+      const { source } = node;
+      const isOther = value !== null && isPlain(node) && String(value) !== source;
+      return { line, kind: 'scalar', value, ...(isOther && { written: source }) };
+    }
     if (isSeq(node))
       return { line, kind: 'list', items: node.items.map(item => this.read(item, line, depth + 1)) };
     if (isMap(node)) return { line, kind: 'map', entries: this.#entriesOf(node, line, depth) };

@@ -73,7 +73,7 @@ export const working: Table = {
   PersistentVolumeClaimTemplate: 'metadata spec',
   PersistentVolumeClaimSpec: 'accessModes resources volumeMode',
   VolumeResourceRequirements: 'limits requests',
-  ObjectMeta: 'annotations labels name namespace uid',
+  ObjectMeta: 'annotations labels name namespace',
   PodSecurityContext: `appArmorProfile fsGroup fsGroupChangePolicy runAsGroup runAsNonRoot runAsUser seLinuxChangePolicy
     seLinuxOptions seccompProfile supplementalGroups supplementalGroupsPolicy sysctls windowsOptions`,
   SecurityContext: `allowPrivilegeEscalation appArmorProfile capabilities privileged procMount readOnlyRootFilesystem
@@ -126,7 +126,7 @@ export const elsewhere: Table = {
   PersistentVolumeClaim: 'status',
   PersistentVolumeClaimSpec: 'storageClassName',
   ObjectMeta: `creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers generateName generation
-    managedFields ownerReferences resourceVersion selfLink`,
+    managedFields ownerReferences resourceVersion selfLink uid`,
 };
 
 const driver = "needs a storage driver: mount it on the host, and use hostPath or a claim's directory";

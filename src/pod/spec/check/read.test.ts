@@ -83,7 +83,7 @@ activeDeadlineSeconds: 1e18
     `containers[0].frobnicate is not known: one of ${[...fieldsOf('Container').keys()].join(', ')}`,
     'containers[0].image takes a text, not 5; in quotes it is one: "5"',
     'containers[0].env[0].value takes a text, not 8080; in quotes it is one: "8080"',
-    'containers[0].env[1].value takes a text, not true; in quotes it is one: "true"',
+    'containers[0].env[1].value takes a text, not true; in quotes it is one: "yes"',
     "containers[0].tty takes true or false, not 'true'",
     'containers[0].ports[0].containerPort takes a whole number, not 80.5',
     'containers[0].ports[1] takes a mapping, not 7',

@@ -2,7 +2,7 @@
  * Reads a node as an object of the API: the fields that its type has, each with a value of the right kind. What is wrong is
  * noted, and the zero value stands in its place, so that the rest can be read and checked all the same.
  */
-import type { Node, Scalar } from '../../../host/yaml.ts';
+import type { Node } from '../../../host/yaml.ts';
 import {
   type Field,
   fieldsOf,
@@ -40,6 +40,8 @@ export function readObject<T extends object>(type: TypeName, node: Node, path: P
   }
   return object as T;
 }
+
+type ScalarNode = Extract<Node, { kind: 'scalar' }>;
 
 /** Nothing behind the colon is as if the field were not there. */
 const isEmpty = (node: Node) => node.kind === 'scalar' && node.value === null;
@@ -104,7 +106,7 @@ function readValue(type: ValueType, node: Node, path: Path, mistakes: Mistake[])
     case 'scalar':
       if (type.type === 'FieldsV1' || type.type === 'RawExtension') return {};
       if (node.kind !== 'scalar') break;
-      return readScalar(type.type, node.value, path, mistakes);
+      return readScalar(type.type, node, path, mistakes);
     default:
       return type satisfies never;
   }
@@ -114,17 +116,13 @@ function readValue(type: ValueType, node: Node, path: Path, mistakes: Mistake[])
   return zeroOf(type);
 }
 
-function readScalar(type: ScalarName, value: Scalar, path: Path, mistakes: Mistake[]): unknown {
+function readScalar(type: ScalarName, node: ScalarNode, path: Path, mistakes: Mistake[]): unknown {
+  const { value, written = String(value) } = node;
   const accepted = acceptScalar(type, value);
   if (accepted !== undefined) return accepted;
   const isWord = type === 'string' && (typeof value === 'number' || typeof value === 'boolean');
-  const quoted = isWord ? `; in quotes it is one: "${String(value)}"` : '';
-  const text = typeof value === 'string' ? `'${value.slice(0, 80)}'` : String(value);
-  // What is meant to be base64 may be a secret.
-  mistakes.push({
-    path,
-    text: `takes ${scalarNames[type]}${type === 'bytes' ? '' : `, not ${text}`}${quoted}`,
-  });
+  const quoted = isWord ? `; in quotes it is one: "${written}"` : '';
+  mistakes.push({ path, text: `takes ${scalarNames[type]}, not ${shown(node)}${quoted}` });
   return zeroOf({ kind: 'scalar', type });
 }
 
