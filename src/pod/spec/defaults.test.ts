@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Container, Pod, PodSpec, Volume } from '../api/kubernetes.ts';
+import { pullPolicyOf } from './defaults/pull-policy.ts';
+import { defaultVolume } from './defaults/volumes.ts';
 import { defaultPod } from './defaults.ts';
-import { pullPolicyOf } from './pull-policy.ts';
-import { defaultVolume } from './volume-defaults.ts';
 
 const defaulted = (spec: PodSpec): PodSpec => defaultPod({ spec }).spec ?? { containers: [] };
 const first = (container: Partial<Container>, more: Partial<PodSpec> = {}) =>

@@ -11,11 +11,11 @@ import type {
   Probe,
   ResourceRequirements,
 } from '../api/kubernetes.ts';
-import { pullPolicyOf } from './pull-policy.ts';
+import { pullPolicyOf } from './defaults/pull-policy.ts';
+import { defaultReferences, defaultVolume } from './defaults/volumes.ts';
+import { withField } from './defaults/with-field.ts';
 import { formatQuantity, quantityOf } from './quantity.ts';
 import { containerResources, isOfPods, isOvercommitted, writtenOf } from './resources.ts';
-import { defaultReferences, defaultVolume } from './volume-defaults.ts';
-import { withField } from './with-field.ts';
 
 /** A pod with all that Kubernetes decides for it. */
 export function defaultPod(pod: Pod): Pod {

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import type { ConfigMap, Container, EnvVar, Pod, Secret } from '../api/kubernetes.ts';
-import { containerResource, type PodFacts, podField, subscripted } from './downward.ts';
-import { variableOfFile } from './env-file.ts';
 import { commandOf, environmentOf, type Sources } from './environment.ts';
-import { serviceVariables } from './services.ts';
+import { containerResource, type PodFacts, podField, subscripted } from './variables/downward.ts';
+import { variableOfFile } from './variables/env-file.ts';
+import { serviceVariables } from './variables/services.ts';
 
 const facts: PodFacts = {
   nodeName: 'node1',

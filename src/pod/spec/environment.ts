@@ -1,8 +1,8 @@
 /** The variables of a container, and the command and arguments that they are put into, precisely as Kubernetes does it. */
 import type { ConfigMap, Container, EnvVarSource, Pod, Secret } from '../api/kubernetes.ts';
-import { containerResource, type PodFacts, podField } from './downward.ts';
-import { variableOfFile } from './env-file.ts';
-import { expandVariables } from './expansion.ts';
+import { containerResource, type PodFacts, podField } from './variables/downward.ts';
+import { variableOfFile } from './variables/env-file.ts';
+import { expandVariables } from './variables/expansion.ts';
 
 /** What a container's variables are taken from, besides its own pod. */
 export interface Sources {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { uidOf } from './controllers/identity.ts';
 import { type DesiredPod, expand } from './expand.ts';
-import { uidOf } from './identity.ts';
 import { parseManifest } from './manifest.ts';
 import { validate } from './validate.ts';
 

@@ -8,11 +8,11 @@ import {
   type Pod,
   type Secret,
 } from '../api/kubernetes.ts';
+import { podUid, uidOf } from './controllers/identity.ts';
+import { podsOf } from './controllers/templates.ts';
+import { defaultClaim } from './defaults/volumes.ts';
 import { defaultPod } from './defaults.ts';
-import { podUid, uidOf } from './identity.ts';
-import { podsOf } from './templates.ts';
 import type { ManifestKind, ManifestObject } from './validate.ts';
-import { defaultClaim } from './volume-defaults.ts';
 
 /** A pod that is to be there. */
 export interface DesiredPod {

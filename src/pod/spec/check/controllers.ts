@@ -6,8 +6,8 @@ import type {
   PodTemplateSpec,
   StatefulSet,
 } from '../../api/kubernetes.ts';
+import { withClaims } from '../controllers/stateful.ts';
 import { defaultPod } from '../defaults.ts';
-import { withClaims } from '../stateful.ts';
 import { checkClaim } from './claims.ts';
 import { checkTemplateMetadata } from './metadata.ts';
 import { whyNoLabel, whyNotWithin } from './names.ts';

@@ -5,8 +5,8 @@ import type {
   EnvVarSource,
   ResourceFieldSelector,
 } from '../../api/kubernetes.ts';
-import { fileFields, subscripted, variableFields } from '../downward.ts';
 import { formatQuantity, quantityOf } from '../quantity.ts';
+import { fileFields, subscripted, variableFields } from '../variables/downward.ts';
 import {
   whyClimbing,
   whyNoKey,

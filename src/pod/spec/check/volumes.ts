@@ -6,9 +6,9 @@ import type {
   VolumeProjection,
 } from '../../api/kubernetes.ts';
 import { fieldsOf } from '../../api/kubernetes.ts';
-import { fileFields } from '../downward.ts';
 import { supportOf } from '../fields.ts';
 import { quantityOf } from '../quantity.ts';
+import { fileFields } from '../variables/downward.ts';
 import { checkClaim } from './claims.ts';
 import { whyClimbing, whyNoFile, whyNoLabel, whyNoMode, whyNoSubdomain } from './names.ts';
 import { eachAt, noneTwice, type Place } from './place.ts';

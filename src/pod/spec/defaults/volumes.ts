@@ -4,7 +4,7 @@ import type {
   PersistentVolumeClaimSpec,
   ProjectedVolumeSource,
   Volume,
-} from '../api/kubernetes.ts';
+} from '../../api/kubernetes.ts';
 import { pullPolicyOf } from './pull-policy.ts';
 import { withField } from './with-field.ts';
 

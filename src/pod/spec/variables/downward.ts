@@ -1,6 +1,6 @@
 /** What a container may be told about its own pod: in a variable, or in a file. */
-import type { Container, Pod, ResourceFieldSelector } from '../api/kubernetes.ts';
-import { countOf, quantityOf } from './quantity.ts';
+import type { Container, Pod, ResourceFieldSelector } from '../../api/kubernetes.ts';
+import { countOf, quantityOf } from '../quantity.ts';
 
 /** What is known of a pod only where it runs. Addresses are those of the host's first family first. */
 export interface PodFacts {

@@ -1,4 +1,4 @@
-import type { PersistentVolumeClaim, PodSpec } from '../api/kubernetes.ts';
+import type { PersistentVolumeClaim, PodSpec } from '../../api/kubernetes.ts';
 
 /** The claim that a pod of a stateful set has of a template: it outlives the pod. */
 export const claimName = (template: PersistentVolumeClaim, podName: string) =>

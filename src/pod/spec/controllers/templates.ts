@@ -7,9 +7,9 @@ import type {
   PodSpec,
   PodTemplateSpec,
   StatefulSet,
-} from '../api/kubernetes.ts';
+} from '../../api/kubernetes.ts';
+import type { ManifestObject } from '../validate.ts';
 import { claimName, withClaims } from './stateful.ts';
-import type { ManifestObject } from './validate.ts';
 
 /** Pods as they would be written, and the claims that they have of their controller. */
 export interface Templated {

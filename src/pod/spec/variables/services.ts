@@ -1,4 +1,4 @@
-import type { Service } from '../api/kubernetes.ts';
+import type { Service } from '../../api/kubernetes.ts';
 
 /**
  * The variables that tell a pod of services: those of its namespace if it wants them, and always the API server's. Services

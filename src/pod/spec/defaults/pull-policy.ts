@@ -1,4 +1,4 @@
-import { parseReference } from '../../image/reference.ts';
+import { parseReference } from '../../../image/reference.ts';
 
 /** The policy that the tag of an image asks for: what may change under its name is looked at again. */
 export function pullPolicyOf(image: string): 'Always' | 'IfNotPresent' {

@@ -1,9 +1,9 @@
 /** Who a pod of a file is: the same as long as what was asked for is the same, whichever version of spawnlet reads it. */
 import { createHash } from 'node:crypto';
-import type { Pod, PodSpec, ResourceRequirements } from '../api/kubernetes.ts';
-import { defaultPod } from './defaults.ts';
-import { qosClass } from './qos.ts';
-import { withField } from './with-field.ts';
+import type { Pod, PodSpec, ResourceRequirements } from '../../api/kubernetes.ts';
+import { withField } from '../defaults/with-field.ts';
+import { defaultPod } from '../defaults.ts';
+import { qosClass } from '../qos.ts';
 
 /**
  * A UID made of values: another value, another UID. In the form of a UUID of version 8, whose bits are whoever's makes it.
