@@ -12,6 +12,7 @@ import type { OwnMachineStep } from './machine/step.ts';
 import type { OwnBridgeStep } from './network/bridge.ts';
 import type { CniStep } from './network/cni/executors.ts';
 import type { PublishStep } from './network/publish.ts';
+import type { OwnVolumeStep } from './pod/volumes/step.ts';
 import type { IpcStep } from './pod/worker/ipc.ts';
 
 const caught: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
@@ -92,6 +93,16 @@ export async function makeContext(
     );
     const ipcSteps = once(async () => (await import('./pod/worker/ipc.ts')).ipcExecutors(host));
     const publishSteps = once(async () => (await import('./network/publish.ts')).publishExecutors(host));
+    const volumeSteps = once(async () => {
+      const { volumeExecutors } = await import('./pod/volumes/executors.ts');
+      return volumeExecutors({
+        host,
+        objects: async () => {
+          if (context.volumeObjects) return context.volumeObjects;
+          throw new Error('only the agent writes the files of volumes');
+        },
+      });
+    });
     const labSteps = once(async () => (await import('./lab/step.ts')).labExecutors(host));
     return makeApplier<AnyStep>(
       {
@@ -117,6 +128,17 @@ export async function makeContext(
             'thaw-unit': true,
           },
           machineSteps,
+        ),
+        ...loadLater<OwnVolumeStep>(
+          {
+            'check-host-path': true,
+            'write-volume': true,
+            'own-volume': true,
+            'bind-subpath': true,
+            'unmount-below': true,
+            'remove-tree': true,
+          },
+          volumeSteps,
         ),
         ...loadLater<IpcStep>({ 'make-ipc': true, 'remove-ipc': true }, ipcSteps),
         ...loadLater<OwnBridgeStep>({ 'set-up-bridge': true, 'take-down-bridge': true }, bridgeSteps),
@@ -185,6 +207,7 @@ export async function makeContext(
     env: process.env,
     words,
     listeners,
+    volumeObjects: undefined,
     tlsVerify: true,
     authFile: undefined,
     applier,

@@ -15,6 +15,8 @@ import type { MachineStep } from '../machine/step.ts';
 import type { OwnBridgeStep } from '../network/bridge.ts';
 import type { CniStep } from '../network/cni/executors.ts';
 import type { PublishStep } from '../network/publish.ts';
+import type { VolumeObjects } from '../pod/volumes/payload.ts';
+import type { OwnVolumeStep } from '../pod/volumes/step.ts';
 import type { IpcStep } from '../pod/worker/ipc.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 
@@ -28,6 +30,7 @@ export type AnyStep =
   | OwnBridgeStep
   | CniStep
   | IpcStep
+  | OwnVolumeStep
   | PublishStep;
 
 /** What commands work with; each part is loaded when it is first asked for. */
@@ -46,6 +49,8 @@ export interface Context {
     /** systemd has begun to start a unit. */
     queued?: () => void;
   };
+  /** Where files of volumes come from; only the agent has some. */
+  volumeObjects: VolumeObjects | undefined;
   /** `--tls-verify=false` for the registries of this command. */
   tlsVerify: boolean;
   /** `--authfile` for the registries of this command. */

@@ -1,26 +1,37 @@
 import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { parseProfile, profilePath } from '../engine/seccomp.ts';
 import { messageOf } from '../host/error.ts';
-import { Agent } from '../kubelet/agent.ts';
-import { desiredPods } from '../kubelet/desired.ts';
+import { Agent, identityOf } from '../kubelet/agent.ts';
 import { readManifests, watchManifests } from '../kubelet/manifests.ts';
 import { networkSetUp, standaloneNode } from '../kubelet/node.ts';
+import { Manifests, objectsOf } from '../kubelet/wanted.ts';
 import { kubeletLimits } from '../pod/restart/backoff.ts';
-import type { WorkerDependencies } from '../pod/worker/dependencies.ts';
+import type { Objects, WorkerDependencies } from '../pod/worker/dependencies.ts';
 import { defineCommand } from './command.ts';
 import type { Context } from './context.ts';
 
 const defaultManifests = '/etc/spawnlet/manifests';
 
+/** Where the agent reads manifests, for all commands that have to do with it. */
+export const manifestOption = {
+  'pod-manifest-path': { type: 'string', value: 'DIR', help: `manifests to run (${defaultManifests})` },
+} as const;
+
+export const manifestsOf = (options: { readonly 'pod-manifest-path': string | undefined }): string =>
+  resolve(options['pod-manifest-path'] ?? defaultManifests);
+
+const nothing = { pods: [], configMaps: new Map(), secrets: new Map(), claims: new Map() };
+
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
-async function dependencies(context: Context): Promise<WorkerDependencies> {
+async function dependencies(context: Context, objects: Objects): Promise<WorkerDependencies> {
   const applier = await context.applier();
   return {
     ...(await context.images()),
     host: context.host,
     node: standaloneNode(),
-    objects: { configMap: () => undefined, secret: () => undefined },
+    objects,
     limits: kubeletLimits(),
     systemd: () => context.systemd(),
     perform: (steps, signal) => applier.perform(steps, signal),
@@ -37,29 +48,33 @@ export const kubelet = defineCommand({
   summary: 'Run the pods of this host',
   synopsis: '[FLAG…]',
   arity: [0, 0],
-  options: {
-    'pod-manifest-path': { type: 'string', value: 'DIR', help: `manifests to run (${defaultManifests})` },
-  },
+  options: manifestOption,
   examples: [['spawnlet kubelet --pod-manifest-path /etc/spawnlet/manifests', 'in the foreground']],
   async run({ options }, context) {
     const { signal, host } = context;
-    const directory = options['pod-manifest-path'] ?? defaultManifests;
-    const deps = await dependencies(context);
+    const directory = manifestsOf(options);
+    let objects: Objects = objectsOf(nothing);
+    context.volumeObjects = {
+      configMap: async (namespace, name) => objects.configMap(namespace, name),
+      secret: async (namespace, name) => objects.secret(namespace, name),
+      token: () => Promise.reject(new Error('nobody issues tokens here, and the pod was not refused')),
+    };
+    const deps = await dependencies(context, {
+      configMap: (namespace, name) => objects.configMap(namespace, name),
+      secret: (namespace, name) => objects.secret(namespace, name),
+      claims: namespace => objects.claims(namespace),
+    });
+    const manifests = new Manifests(deps.node.name);
     await deps.perform(networkSetUp(), signal);
     const agent = new Agent(deps, signal, error => say(messageOf(error)));
     await agent.takeUp();
-    await watchManifests(
-      host.files,
-      directory,
-      async () => {
-        try {
-          await agent.sync(await desiredPods(await readManifests(host.files, directory)));
-        } catch (error) {
-          say(messageOf(error));
-        }
-      },
-      signal,
-    );
+    const read = async () => {
+      const { desired, mistakes } = await manifests.read(await readManifests(host.files, directory));
+      for (const mistake of mistakes) say(messageOf(mistake));
+      objects = objectsOf(desired);
+      await agent.sync(desired.pods.map(({ pod }) => ({ pod, identity: identityOf(pod) })));
+    };
+    await watchManifests(host.files, directory, read, signal);
     await agent.ended();
     return 0;
   },

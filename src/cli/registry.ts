@@ -43,6 +43,24 @@ export const entries: readonly Entry[] = [
     load: async () => (await import('./pod-exec.ts')).exec,
   },
   {
+    name: 'pod logs',
+    group: 'Pods',
+    summary: 'Show what a container of a pod wrote',
+    load: async () => (await import('./pod-logs.ts')).logs,
+  },
+  {
+    name: 'pod apply',
+    group: 'Pods',
+    summary: 'Have manifests run',
+    load: async () => (await import('./pod-apply.ts')).apply,
+  },
+  {
+    name: 'pod rm',
+    group: 'Pods',
+    summary: 'Have an object run no more',
+    load: async () => (await import('./pod-apply.ts')).rm,
+  },
+  {
     name: 'run',
     group: 'Containers',
     summary: 'Run an image as a systemd unit',

@@ -12,6 +12,13 @@ export interface DesiredPod {
   readonly pod: Pod;
 }
 
+/** @throws for a pod that was not made by `expand`, which names all of it */
+export function identityOf({ metadata }: Pod): PodIdentity {
+  const { namespace, name, uid } = metadata ?? {};
+  if (namespace && name && uid) return { namespace, name, uid };
+  throw new Error('a pod without a name or UID was to run');
+}
+
 interface Running {
   readonly worker: PodWorker;
   readonly ended: Promise<void>;
@@ -54,6 +61,8 @@ export class Agent {
   /** From now on these pods are to be, and no others. */
   async sync(desired: readonly DesiredPod[]): Promise<void> {
     this.#desired = new Map(desired.map(each => [each.identity.uid, each]));
+    const kept = this.workers.filter(({ identity }) => this.#desired.has(identity.uid));
+    await Promise.all(kept.map(worker => worker.refresh(this.#signal)));
     for (const [uid, { worker }] of this.#running)
       if (!this.#desired.has(uid))
         await worker.delete(worker.pod.spec?.terminationGracePeriodSeconds ?? defaultGrace);

@@ -1,5 +1,5 @@
 import type { Pod } from '../api/kubernetes.ts';
-import type { PodFacts } from '../spec/downward.ts';
+import type { PodFacts } from '../spec/variables/downward.ts';
 
 /** What a claim stands for on this host. */
 export type Claim =

@@ -1,7 +1,7 @@
 import type { Mount, ReadOnly } from '../../engine/container.ts';
 import { SpawnletError } from '../../host/error.ts';
 import type { Container, Pod, VolumeMount } from '../api/kubernetes.ts';
-import { expandVariables, namesWithoutValue } from '../spec/expansion.ts';
+import { expandVariables, namesWithoutValue } from '../spec/variables/expansion.ts';
 import { nameOf, type VolumeFacts } from './facts.ts';
 import { subPathsOf } from './places.ts';
 import type { VolumeStep } from './step.ts';

@@ -9,15 +9,19 @@ import type { SystemdClient } from '../../systemd/client.ts';
 import type { SystemdStep } from '../../systemd/executors.ts';
 import type { ConfigMap, Pod, Secret } from '../api/kubernetes.ts';
 import type { RestartLimits } from '../restart/backoff.ts';
+import type { Claim } from '../volumes/facts.ts';
+import type { OwnVolumeStep } from '../volumes/step.ts';
 import type { IpcStep } from './ipc.ts';
 
 /** All that a pod changes on a host. */
-export type PodStep = HostStep | SystemdStep | CniStep | PublishStep | IpcStep;
+export type PodStep = HostStep | SystemdStep | CniStep | PublishStep | IpcStep | OwnVolumeStep;
 
 /** Objects that pods refer to, as they are now. */
 export interface Objects {
   configMap(namespace: string, name: string): ConfigMap | undefined;
   secret(namespace: string, name: string): Secret | undefined;
+  /** What the claims of a namespace stand for, by their names. */
+  claims(namespace: string): ReadonlyMap<string, Claim>;
 }
 
 /** The node that pods are on. */

@@ -3,6 +3,7 @@ import type {
   Backoff,
   ContainerObserved,
   ContainerState,
+  Observed,
   ProbeName,
   Running,
   StartFailure,
@@ -106,3 +107,19 @@ export const hookDone: Change = container => {
     state: { ...state, stopping: { ...state.stopping, stage: 'turn' } },
   };
 };
+
+/** What failed for want of an object need not wait for its turn: there may be one now. */
+export function triedAgain(observed: Observed): Observed {
+  const { sandbox } = observed;
+  const containers = Object.entries(observed.containers).map(([name, container]) => {
+    const { state } = container;
+    if (state.kind !== 'waiting' || state.failure?.reason !== 'CreateContainerConfigError')
+      return [name, container] as const;
+    return [name, { ...container, state: { ...state, failure: { ...state.failure, at: 0 } } }] as const;
+  });
+  return {
+    ...observed,
+    ...(sandbox.kind === 'failed' && { sandbox: { ...sandbox, at: 0 } }),
+    containers: Object.fromEntries(containers),
+  };
+}

@@ -12,12 +12,17 @@ import { type ProbeNews, probeRun, probesOf } from '../probes/run.ts';
 import { afterFailedPull } from '../restart/backoff.ts';
 import type { Decision, Start, Stop } from '../restart/decision.ts';
 import { nextContainers } from '../restart/next.ts';
-import type { PodFacts } from '../spec/downward.ts';
 import { commandOf, environmentOf } from '../spec/environment.ts';
+import type { PodFacts } from '../spec/variables/downward.ts';
 import type { ContainerObserved, Observed } from '../status/observed.ts';
 import { type Member, members } from '../status/roles.ts';
 import { podStatus } from '../status/status.ts';
 import { containerDirectory, engineName, type PodIdentity, type QosClass, unitOf } from '../unit/names.ts';
+import { type MountFacts, mountsOf, planSubPaths } from '../volumes/mounts.ts';
+import { volumeDirectory } from '../volumes/places.ts';
+import { filesOf, planVolumes } from '../volumes/plan.ts';
+import { textInVolume } from '../volumes/read.ts';
+import { mountUnitsThere, planVolumeRemoval } from '../volumes/removal.ts';
 import type { WorkerDependencies } from './dependencies.ts';
 import { containerIdOf, type EndedRun, readTraces, terminatedOf } from './end.ts';
 import { startFailureOf } from './failure.ts';
@@ -26,7 +31,17 @@ import { type Kept, readKept, withContainer, writeKept, writePod } from './kept.
 import { lastWords } from './last-words.ts';
 import { prepareRun } from './run.ts';
 import { networkRecord, sandboxRemoval, sandboxSteps } from './sandbox.ts';
-import { ended, hookDone, notStarted, probed, running, starting, stopping } from './transition.ts';
+import {
+  ended,
+  hookDone,
+  notStarted,
+  probed,
+  running,
+  starting,
+  stopping,
+  triedAgain,
+} from './transition.ts';
+import { isRecursive, volumeFacts } from './volumes.ts';
 
 const second = 1000;
 
@@ -99,6 +114,20 @@ export class PodWorker {
     await this.#observe(observed => ({ ...observed, deletion: { at, graceSeconds } }));
   }
 
+  /** Objects have changed: what waits for one is tried again, and files of volumes are written anew where they differ. What is gone stays as it is. */
+  async refresh(signal: AbortSignal): Promise<void> {
+    if (this.observed.deletion) return;
+    await this.#observe(triedAgain);
+    if (this.observed.sandbox.kind !== 'ready') return;
+    try {
+      const facts = await volumeFacts(this.#deps, this.#pod, this.identity, this.#facts(), signal);
+      await this.#deps.perform(filesOf(this.#pod, facts), signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#event('Warning', 'FailedMount', messageText(error));
+    }
+  }
+
   /** Works until the pod is deleted and nothing of it is left, or until `signal`, which changes nothing of the pod. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#deps.host;
@@ -109,8 +138,8 @@ export class PodWorker {
         const now = clock.now();
         const { decisions, lookAt } = nextContainers(this.pod, this.observed, now, this.#deps.limits);
         for (const decision of decisions) await this.#carryOut(decision, signal);
-        await this.#tell();
         if (this.#removed) return;
+        await this.#tell();
         const over = new AbortController();
         const until = AbortSignal.any([signal, over.signal]);
         const waits: Promise<unknown>[] = [this.#wake.promise, aborted(until)];
@@ -206,6 +235,8 @@ export class PodWorker {
     const { node, host } = this.#deps;
     try {
       await this.#deps.perform(sandboxSteps(this.#pod, this.identity, this.#qos, node), signal);
+      const volumes = await volumeFacts(this.#deps, this.#pod, this.identity, this.#facts(), signal);
+      await this.#deps.perform(planVolumes(this.#pod, volumes), signal);
       const result = await readResult(host.files, networkRecord(this.identity.uid));
       const ips = (result?.addresses ?? []).map(({ address }) => address.replace(/\/.*$/, ''));
       await this.#writeNames(this.#pod.spec?.hostNetwork ? node.addresses : ips, signal);
@@ -213,7 +244,8 @@ export class PodWorker {
     } catch (error) {
       signal.throwIfAborted();
       const message = messageText(error);
-      this.#event('Warning', 'FailedCreatePodSandBox', message);
+      const isVolume = error instanceof SpawnletError && /^ERR_(?:VOLUME|HOST_PATH|CLAIM)/.test(error.code);
+      this.#event('Warning', isVolume ? 'FailedMount' : 'FailedCreatePodSandBox', message);
       const at = host.clock.now();
       await this.#observe(observed => ({ ...observed, sandbox: { kind: 'failed', message, at } }));
     }
@@ -262,7 +294,7 @@ export class PodWorker {
       {
         configMap: name => objects.configMap(namespace, name),
         secret: name => objects.secret(namespace, name),
-        file: () => undefined,
+        file: (volume, path) => textInVolume(volumeDirectory(this.identity.uid, 'empty-dir', volume), path),
         services: new Map(),
       },
       this.#facts(),
@@ -270,6 +302,7 @@ export class PodWorker {
     if (environment.kind === 'waiting') throw new SpawnletError('ERR_CONTAINER_CONFIG', environment.message);
     const { command, args } = commandOf(container, environment.variables);
     return {
+      variables: environment.variables,
       env: [...environment.variables].map(([name, value]) => `${name}=${value}`),
       ...(command && { command }),
       ...(args && { args }),
@@ -282,6 +315,14 @@ export class PodWorker {
     const name = container.name;
     const known = () => this.observed.containers[name];
     try {
+      const { variables, ...words } = this.#variables(container);
+      const facts: MountFacts = {
+        ...(await volumeFacts(this.#deps, this.#pod, this.identity, this.#facts(), signal)),
+        variables,
+        recursiveReadOnly: isRecursive(),
+      };
+      const volumes = mountsOf(this.#pod, container, facts);
+      await this.#deps.perform(planSubPaths(this.#pod, container, facts), signal);
       const prepared = await prepareRun(
         this.#deps,
         {
@@ -289,8 +330,8 @@ export class PodWorker {
           identity: this.identity,
           qos: this.#qos,
           container,
-          ...this.#variables(container),
-          volumes: [],
+          ...words,
+          volumes,
           grace: this.#pod.spec?.terminationGracePeriodSeconds ?? 30,
         },
         signal,
@@ -310,17 +351,17 @@ export class PodWorker {
       const changes = systemd.watchUnit(unit, run);
       await systemd.startUnit(unit, 'replace', signal);
       const begun = await systemd.unitProperties(unit, signal);
-      const facts = {
+      const begunRun = {
         attempt: start.attempt,
         restartCount: start.restartCount,
         containerID: containerIdOf(begun.InvocationID),
         startedAt: Math.floor(begun.ExecMainStartTimestamp / 1000),
       };
-      this.#begun.set(name, facts);
+      this.#begun.set(name, begunRun);
       this.#task(() => this.#follow(name, changes, begun, signal), signal);
       const hookFailed = await this.#postStart(container, run);
       if (this.observed.containers[name]?.state.kind !== 'starting') return;
-      await this.#container(name, running({ ...facts, ...(hookFailed !== undefined && { hookFailed }) }));
+      await this.#container(name, running({ ...begunRun, ...(hookFailed !== undefined && { hookFailed }) }));
       this.#event('Normal', 'Started', `Container started`, name);
       if (hookFailed === undefined) this.#task(() => this.#probe(container, 0, run), signal);
       await keepFilter(host.files, engineName(this.identity, name), prepared.spec.seccomp);
@@ -494,7 +535,9 @@ export class PodWorker {
     }
     if (!this.observed.deletion) return;
     await this.#tell();
-    await host.files.remove(`/var/lib/spawnlet/pods/${this.identity.uid}`);
+    const { uid } = this.identity;
+    const units = await mountUnitsThere(uid, host.files);
+    await this.#deps.perform(planVolumeRemoval(uid, units), signal);
     this.#removed = true;
   }
 

@@ -1,0 +1,118 @@
+import { once } from 'node:events';
+import { parseCount } from '../app/request.ts';
+import { SpawnletError } from '../host/error.ts';
+import { logNamespace } from '../names.ts';
+import { engineName, unitOf } from '../pod/unit/names.ts';
+import { invocationOf } from '../pod/worker/end.ts';
+import { containerIn, getPod, type KnownPod } from '../pod/worker/known.ts';
+import { bytesOf, type JournalEntry, type JournalQuery, readJournal } from '../systemd/journal.ts';
+import { syncJournal } from '../systemd/journal-sync.ts';
+import { defineCommand } from './command.ts';
+import { parseTime } from './logs.ts';
+import { namespaceOf, namespaceOption } from './pod.ts';
+import { containerOption } from './pod-exec.ts';
+
+/** The run that is asked for: the one that is or was, or the one before it. @throws ERR_NO_RUN */
+function runOf(known: KnownPod, container: string, previous: boolean): string {
+  const observed = known.kept.observed.containers[container];
+  const state = observed?.state;
+  const current = state && 'containerID' in state ? state.containerID : observed?.last?.containerID;
+  const found = previous ? observed?.last?.containerID : current;
+  if (found) return invocationOf(found);
+  const what = previous ? 'no run before this one' : `not begun (${state?.kind ?? 'waiting'})`;
+  throw new SpawnletError('ERR_NO_RUN', `container ${container} of ${known.identity.name} has ${what}`, {
+    hint: `spawnlet pod describe ${known.identity.name}`,
+  });
+}
+
+/** Writes entries as kubectl does, no more than so many bytes. True when these are written. */
+function writer(timestamps: boolean, limit: number | undefined): (entry: JournalEntry) => Promise<boolean> {
+  let left = limit ?? Number.POSITIVE_INFINITY;
+  const open = { stdout: false, stderr: false };
+  return async entry => {
+    const stamp =
+      timestamps && !open[entry.stream]
+        ? `${new Date(entry.timestamp / 1000).toISOString().slice(0, -1)}${String(entry.timestamp % 1000).padStart(3, '0')}000Z `
+        : '';
+    open[entry.stream] = entry.partial;
+    const bytes = Buffer.concat([Buffer.from(stamp), bytesOf(entry)]).subarray(0, left);
+    left -= bytes.length;
+    if (!process.stdout.write(bytes)) await once(process.stdout, 'drain');
+    return left <= 0;
+  };
+}
+
+export const logs = defineCommand({
+  name: 'pod logs',
+  group: 'Pods',
+  summary: 'Show what a container of a pod wrote',
+  synopsis: '[FLAG…] POD [CONTAINER]',
+  arity: [1, 2],
+  options: {
+    ...namespaceOption,
+    ...containerOption,
+    follow: { type: 'boolean', short: 'f', help: 'go on with what comes, until the container ends' },
+    previous: { type: 'boolean', short: 'p', help: 'of the run before this one' },
+    since: { type: 'string', value: 'DURATION', help: '10m: no older than that' },
+    'since-time': { type: 'string', value: 'TIME', help: '2026-11-22T10:00:00Z' },
+    tail: { type: 'string', value: 'LINES', help: 'the last so many lines; -1 for all' },
+    timestamps: { type: 'boolean', help: 'with the time of each line' },
+    'limit-bytes': { type: 'string', value: 'BYTES', help: 'no more than that' },
+  },
+  examples: [
+    ['spawnlet pod logs -f web', 'what comes'],
+    ['spawnlet pod logs --previous --tail 20 web', 'the last words of the run before'],
+  ],
+  async run({ options, arguments: [pod = '', second] }, context) {
+    const { host, signal } = context;
+    const known = await getPod(host.files, namespaceOf(options), pod);
+    const container = containerIn(known, options.container ?? second);
+    const invocation = runOf(known, container.name, options.previous);
+    const now = host.clock.now();
+    const begin = options.since ?? options['since-time'];
+    const since = begin === undefined ? 0 : parseTime(begin, now);
+    const tail =
+      options.tail === undefined || options.tail === '-1' ? undefined : parseCount('tail', options.tail, 0);
+    const limit =
+      options['limit-bytes'] === undefined ? undefined : parseCount('limit-bytes', options['limit-bytes'], 1);
+    const query: JournalQuery = {
+      of: { kind: 'container', name: engineName(known.identity, container.name), invocation },
+      namespace: logNamespace,
+      // journalctl gives the first lines after a time, not the last ones, when it is asked for both.
+      ...(tail === undefined ? { since } : { tail }),
+    };
+    const put = writer(options.timestamps, limit);
+    const write = async (entry: JournalEntry) => entry.timestamp >= since && (await put(entry));
+    await syncJournal(logNamespace, signal);
+    const state = known.kept.observed.containers[container.name]?.state.kind;
+    if (!options.follow || options.previous || state !== 'running') {
+      for await (const entry of readJournal(host.children, query, signal)) if (await write(entry)) return 0;
+      return 0;
+    }
+    const ended = new AbortController();
+    const systemd = await context.systemd();
+    const over = systemd
+      .waitUntil(
+        unitOf(known.identity, container.name),
+        unit => unit.InvocationID !== invocation || ['inactive', 'failed'].includes(unit.ActiveState),
+        signal,
+      )
+      .finally(() => ended.abort(ended));
+    over.catch(() => undefined);
+    let cursor: string | undefined;
+    try {
+      const either = AbortSignal.any([signal, ended.signal]);
+      for await (const entry of readJournal(host.children, { ...query, follow: true }, either)) {
+        if (await write(entry)) return 0;
+        cursor = entry.cursor;
+      }
+    } catch (error) {
+      if (error !== ended) throw error;
+    }
+    await syncJournal(logNamespace, signal);
+    const { tail: _tail, since: _since, ...rest } = query;
+    const last = cursor === undefined ? query : { ...rest, afterCursor: cursor };
+    for await (const entry of readJournal(host.children, last, signal)) if (await write(entry)) return 0;
+    return 0;
+  },
+});

@@ -1,0 +1,67 @@
+import { type Desired, expand } from '../pod/spec/expand.ts';
+import { parseManifest } from '../pod/spec/manifest.ts';
+import { validate } from '../pod/spec/validate.ts';
+import type { Objects } from '../pod/worker/dependencies.ts';
+import type { ManifestFile } from './manifests.ts';
+
+/**
+ * What manifests ask for.
+ *
+ * @throws ERR_MANIFEST with all that is wrong in them
+ */
+export async function wantedBy(files: readonly ManifestFile[], nodeName: string): Promise<Desired> {
+  const documents = await Promise.all(files.map(({ path, text }) => parseManifest(text, path)));
+  return expand(validate(documents.flat()), nodeName);
+}
+
+/** What a file that cannot be read asks for is left as it was: a mistake in one takes no pod of another away. */
+export interface Wanted {
+  readonly desired: Desired;
+  readonly mistakes: readonly unknown[];
+}
+
+/** The same, where the files that are wrong are told and stand as they were read last. */
+export class Manifests {
+  readonly #good = new Map<string, ManifestFile>();
+  readonly #nodeName: string;
+
+  constructor(nodeName: string) {
+    this.#nodeName = nodeName;
+  }
+
+  async read(files: readonly ManifestFile[]): Promise<Wanted> {
+    const mistakes: unknown[] = [];
+    const paths = new Set(files.map(({ path }) => path));
+    for (const path of this.#good.keys()) if (!paths.has(path)) this.#good.delete(path);
+    for (const file of files) {
+      try {
+        await wantedBy([file], this.#nodeName);
+        this.#good.set(file.path, file);
+      } catch (error) {
+        mistakes.push(error);
+      }
+    }
+    try {
+      return { desired: await wantedBy([...this.#good.values()], this.#nodeName), mistakes };
+    } catch (error) {
+      // Each is right by itself, and together they are not: nothing new is taken.
+      mistakes.push(error);
+      return {
+        desired: { pods: [], configMaps: new Map(), secrets: new Map(), claims: new Map() },
+        mistakes,
+      };
+    }
+  }
+}
+
+/** Objects as pods ask for them. */
+export const objectsOf = ({ configMaps, secrets, claims }: Desired): Objects => ({
+  configMap: (namespace, name) => configMaps.get(`${namespace}/${name}`),
+  secret: (namespace, name) => secrets.get(`${namespace}/${name}`),
+  claims: namespace =>
+    new Map(
+      [...claims.values()]
+        .filter(({ metadata }) => metadata?.namespace === namespace)
+        .map(({ metadata = {} }) => [metadata.name ?? '', { kind: 'directory' }]),
+    ),
+});
