@@ -5,10 +5,11 @@ import { messageOf } from '../host/error.ts';
 import { Agent, identityOf } from '../kubelet/agent.ts';
 import { readManifests, watchManifests } from '../kubelet/manifests.ts';
 import { networkSetUp, standaloneNode } from '../kubelet/node.ts';
+import { installSteps, uninstallSteps } from '../kubelet/unit.ts';
 import { Manifests, objectsOf } from '../kubelet/wanted.ts';
 import { kubeletLimits } from '../pod/restart/backoff.ts';
 import type { Objects, WorkerDependencies } from '../pod/worker/dependencies.ts';
-import { defineCommand } from './command.ts';
+import { defineCommand, dryRunOption } from './command.ts';
 import type { Context } from './context.ts';
 
 const defaultManifests = '/etc/spawnlet/manifests';
@@ -76,6 +77,47 @@ export const kubelet = defineCommand({
     };
     await watchManifests(host.files, directory, read, signal);
     await agent.ended();
+    return 0;
+  },
+});
+
+const forUnit = ({ words }: Context, options: { readonly 'pod-manifest-path': string | undefined }) => [
+  ...words,
+  'kubelet',
+  ...(options['pod-manifest-path'] === undefined ? [] : ['--pod-manifest-path', manifestsOf(options)]),
+];
+
+export const install = defineCommand({
+  name: 'kubelet install',
+  group: 'Pods',
+  summary: 'Run the agent as a unit, now and at boot',
+  synopsis: '[FLAG…]',
+  arity: [0, 0],
+  options: { ...manifestOption, ...dryRunOption },
+  examples: [['spawnlet kubelet install', 'systemctl status spawnlet-kubelet shows it']],
+  async run({ options }, context) {
+    const applier = await context.applier();
+    const steps = installSteps(forUnit(context, options));
+    const plan = { title: 'kubelet install', ifInterrupted: 'undo', steps } as const;
+    if (options['dry-run']) process.stdout.write(await applier.dryRun(plan));
+    else await applier.apply(plan, context.signal);
+    return 0;
+  },
+});
+
+export const uninstall = defineCommand({
+  name: 'kubelet uninstall',
+  group: 'Pods',
+  summary: 'Take the unit of the agent away; pods go on',
+  synopsis: '[FLAG…]',
+  arity: [0, 0],
+  options: dryRunOption,
+  examples: [['spawnlet kubelet uninstall', 'to be rid of pods, too: spawnlet pod rm first']],
+  async run({ options }, context) {
+    const applier = await context.applier();
+    const plan = { title: 'kubelet uninstall', ifInterrupted: 'finish', steps: uninstallSteps } as const;
+    if (options['dry-run']) process.stdout.write(await applier.dryRun(plan));
+    else await applier.apply(plan, context.signal);
     return 0;
   },
 });

@@ -19,6 +19,18 @@ export const entries: readonly Entry[] = [
     load: async () => (await import('./kubelet.ts')).kubelet,
   },
   {
+    name: 'kubelet install',
+    group: 'Pods',
+    summary: 'Run the agent as a unit, now and at boot',
+    load: async () => (await import('./kubelet.ts')).install,
+  },
+  {
+    name: 'kubelet uninstall',
+    group: 'Pods',
+    summary: 'Take the unit of the agent away; pods go on',
+    load: async () => (await import('./kubelet.ts')).uninstall,
+  },
+  {
     name: 'pod ls',
     group: 'Pods',
     summary: 'List pods',

@@ -17,7 +17,14 @@ import type { PodFacts } from '../spec/variables/downward.ts';
 import type { ContainerObserved, Observed } from '../status/observed.ts';
 import { type Member, members } from '../status/roles.ts';
 import { podStatus } from '../status/status.ts';
-import { containerDirectory, engineName, type PodIdentity, type QosClass, unitOf } from '../unit/names.ts';
+import {
+  containerDirectory,
+  engineName,
+  type PodIdentity,
+  type QosClass,
+  targetOf,
+  unitOf,
+} from '../unit/names.ts';
 import { type MountFacts, mountsOf, planSubPaths } from '../volumes/mounts.ts';
 import { volumeDirectory } from '../volumes/places.ts';
 import { filesOf, planVolumes } from '../volumes/plan.ts';
@@ -541,13 +548,19 @@ export class PodWorker {
     this.#removed = true;
   }
 
+  /** Whether this systemd has the pod's target up: it goes with a boot, also where the kernel stays, as in a lab. */
+  async #isUp(signal: AbortSignal): Promise<boolean> {
+    const systemd = await this.#deps.systemd();
+    return (await systemd.unitProperty(targetOf(this.identity), 'ActiveState', signal)) === 'active';
+  }
+
   /** Compares what another worker had recorded with what is there now. */
   async #goOn(former: Kept, signal: AbortSignal): Promise<void> {
     const { host } = this.#deps;
     const boot = host.locks.self.boot;
     const isSameBoot = former.boot === boot;
     const { sandbox } = former.observed;
-    const lostSandbox = !isSameBoot || sandbox.kind === 'making';
+    const lostSandbox = !isSameBoot || sandbox.kind === 'making' || !(await this.#isUp(signal));
     await this.#keep({
       ...former,
       boot,
