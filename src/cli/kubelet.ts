@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseProfile, profilePath } from '../engine/seccomp.ts';
-import { messageOf } from '../host/error.ts';
+import { messageOf, SpawnletError } from '../host/error.ts';
 import { Agent, identityOf } from '../kubelet/agent.ts';
 import { readManifests, watchManifests } from '../kubelet/manifests.ts';
 import { networkSetUp, standaloneNode } from '../kubelet/node.ts';
@@ -43,6 +43,15 @@ async function dependencies(context: Context, objects: Objects): Promise<WorkerD
   };
 }
 
+/** What the agent mounts has to be where systemd sees it. @throws ERR_MOUNT_NAMESPACE */
+async function refuseOwnMounts({ files }: Context['host']): Promise<void> {
+  const [own, first] = await Promise.all(['self', '1'].map(pid => files.look(`/proc/${pid}/ns/mnt`)));
+  if (own?.kind === 'link' && first?.kind === 'link' && own.target === first.target) return;
+  throw new SpawnletError('ERR_MOUNT_NAMESPACE', 'the agent has a mount namespace of its own', {
+    hint: 'spawnlet kubelet install, or: nsenter --mount=/proc/1/ns/mnt spawnlet kubelet',
+  });
+}
+
 export const kubelet = defineCommand({
   name: 'kubelet',
   group: 'Pods',
@@ -53,6 +62,7 @@ export const kubelet = defineCommand({
   examples: [['spawnlet kubelet --pod-manifest-path /etc/spawnlet/manifests', 'in the foreground']],
   async run({ options }, context) {
     const { signal, host } = context;
+    await refuseOwnMounts(host);
     const directory = manifestsOf(options);
     let objects: Objects = objectsOf(nothing);
     context.volumeObjects = {

@@ -8,6 +8,7 @@ import { ended } from '../../src/host/child.ts';
 import { recipeOf, treePath } from '../../src/lab/tree.ts';
 import { checkout, useLab } from '../harness/lab.ts';
 import { machineRows } from './machine-rows.ts';
+import { podRows } from './pod-rows.ts';
 import { rows as appRows } from './rows.ts';
 
 /** podman 4 knows cgroup v2 or one v1 tree, not both at once: here it sees v2, in a mount namespace of the benchmark's own. */
@@ -16,7 +17,7 @@ const unified = `if [ -d /sys/fs/cgroup/unified ]; then
 fi
 exec "$@"`;
 
-const rows = { ...appRows, ...machineRows };
+const rows = { ...appRows, ...machineRows, ...podRows };
 const names = (process.env['ROWS'] ?? '').split(',').filter(Boolean);
 const unknown = names.filter(name => !(name in rows));
 if (unknown.length > 0) {
@@ -30,7 +31,7 @@ await (await useLab(minimal))[Symbol.asyncDispose]();
 const tree = treePath(recipeOf(minimal, process.arch === 'arm64' ? 'arm64' : 'amd64'));
 
 await using lab = await useLab({
-  packages: ['docker-registry', 'podman', 'skopeo', 'umoci'],
+  packages: ['containernetworking-plugins', 'docker-registry', 'nftables', 'podman', 'skopeo', 'umoci'],
   // Node keeps compiled code in the build's directory, as it does where spawnlet is installed.
   binds: ['/bin/busybox:/bin/busybox:ro', join(checkout, 'dist'), `${join(tree, 'root')}:/srv/tree:ro`],
 });

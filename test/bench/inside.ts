@@ -3,11 +3,12 @@ import { loadavg } from 'node:os';
 import { startRegistry } from '../harness/registry.ts';
 import { emptyPeers, emptyStore, surroundings } from './commands.ts';
 import { machineRows } from './machine-rows.ts';
+import { podRows } from './pod-rows.ts';
 import { rows as appRows, type Setting } from './rows.ts';
 import { type Row, render } from './table.ts';
 
 const names = process.argv.slice(2);
-const rows = { ...appRows, ...machineRows };
+const rows = { ...appRows, ...machineRows, ...podRows };
 const counts = { quick: Number(process.env['QUICK'] ?? 20), slow: Number(process.env['SLOW'] ?? 10) };
 
 await using registry = await startRegistry();
