@@ -62,7 +62,13 @@ export class Agent {
   async sync(desired: readonly DesiredPod[]): Promise<void> {
     this.#desired = new Map(desired.map(each => [each.identity.uid, each]));
     const kept = this.workers.filter(({ identity }) => this.#desired.has(identity.uid));
-    await Promise.all(kept.map(worker => worker.refresh(this.#signal)));
+    await Promise.all(
+      kept.map(async worker => {
+        const { pod } = this.#desired.get(worker.identity.uid) ?? {};
+        if (pod) await worker.resize(pod, this.#signal);
+        await worker.refresh(this.#signal);
+      }),
+    );
     for (const [uid, { worker }] of this.#running)
       if (!this.#desired.has(uid))
         await worker.delete(worker.pod.spec?.terminationGracePeriodSeconds ?? defaultGrace);

@@ -24,7 +24,10 @@ export interface Stored {
  */
 export async function storedAs(sources: readonly ManifestFile[], directory: string): Promise<Stored[]> {
   const documents = await Promise.all(sources.map(({ path, text }) => parseManifest(text, path)));
-  return validate(documents.flat()).map(object => ({ object, path: join(directory, fileName(object)) }));
+  return validate(documents.flat(), 'crun').map(object => ({
+    object,
+    path: join(directory, fileName(object)),
+  }));
 }
 
 /** Writes them; a document that is there already in the same words is left. */

@@ -11,7 +11,7 @@ import type { ManifestFile } from './manifests.ts';
  */
 export async function wantedBy(files: readonly ManifestFile[], nodeName: string): Promise<Desired> {
   const documents = await Promise.all(files.map(({ path, text }) => parseManifest(text, path)));
-  return expand(validate(documents.flat()), nodeName);
+  return expand(validate(documents.flat(), 'crun'), nodeName);
 }
 
 /** What a file that cannot be read asks for is left as it was: a mistake in one takes no pod of another away. */

@@ -239,3 +239,86 @@ test('a port of the host leads to the container, from here and from elsewhere', 
     assert.equal(await get(place), 'hello\n', place);
   await remove('served');
 });
+
+test('other resources are given to a container that runs, without a restart', async () => {
+  const pod = (memory: string, cpu: string) =>
+    podOf('sized', [container('main', forever, { resources: { limits: { memory, cpu } } })]);
+  await apply('sized', pod('64Mi', '500m'));
+  const { metadata, status } = await until('sized', 'is ready', isReady);
+  const unit = `pod-default-sized-main-${metadata?.uid}.service`;
+  const slice = `kubepods-pod${metadata?.uid?.replaceAll('-', '_')}.slice`;
+  const limits = (name: string) =>
+    system('systemctl', 'show', '-P', 'MemoryMax', '-P', 'CPUQuotaPerSecUSec', name);
+  const text = (memory: number, cpu: string) => [`${memory << 20}`, cpu].toSorted().join('\n');
+  const sorted = async (name: string) => (await limits(name)).trim().split('\n').toSorted().join('\n');
+  assert.equal(await sorted(unit), text(64, '500ms'));
+  await apply('sized', pod('96Mi', '1'));
+  await eventually(async () => (await sorted(unit)) === text(96, '1s'), 'the unit has the new limits');
+  assert.equal(await sorted(slice), text(96, '1s'));
+  const later = await podNamed('sized');
+  assert.equal(later?.metadata?.uid, metadata?.uid);
+  assert.equal(
+    later?.status?.containerStatuses?.[0]?.containerID,
+    status?.containerStatuses?.[0]?.containerID,
+  );
+  await remove('sized');
+  await eventually(async () => (await podNamed('sized')) === undefined, 'the pod is gone');
+  assert.equal(await system('sh', '-c', `ls /run/systemd/system.control | grep ${metadata?.uid} || :`), '');
+});
+
+test('what is not there yet is refused by name', async () => {
+  await apply('more', podOf('more', [container('main', forever)], { shareProcessNamespace: true }));
+  await eventually(
+    async () =>
+      /more\.yaml:1: spec\.shareProcessNamespace is not supported by the engine crun: not there yet/.test(
+        agent.said(),
+      ),
+    'the agent says so',
+  );
+  await remove('more');
+});
+
+test('a process has the user, groups, capabilities and filter that the pod gives it, and no more', async () => {
+  const securityContext = {
+    runAsUser: 1000,
+    runAsGroup: 3000,
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ['ALL'], add: ['NET_BIND_SERVICE'] },
+  };
+  await apply(
+    'confined',
+    podOf('confined', [container('main', forever, { securityContext })], {
+      securityContext: { supplementalGroups: [4000], fsGroup: 5000, runAsNonRoot: true },
+    }),
+  );
+  await until('confined', 'is ready', isReady);
+  const shown = await done([
+    'pod',
+    'exec',
+    'confined',
+    '--',
+    'sh',
+    '-c',
+    'cat /proc/1/status; cat /proc/self/status; touch /x 2>/dev/null || echo read-only',
+  ]);
+  const values = (key: string) =>
+    [...shown.matchAll(new RegExp(`^${key}:\\s*(.*?)\\s*$`, 'gm'))].map(match => match[1]);
+  assert.deepEqual(values('Uid'), Array(2).fill('1000\t1000\t1000\t1000'));
+  assert.deepEqual(values('Gid'), Array(2).fill('3000\t3000\t3000\t3000'));
+  assert.deepEqual(values('CapBnd'), Array(2).fill('0000000000000400'));
+  assert.deepEqual(values('NoNewPrivs'), ['1', '1']);
+  assert.deepEqual(values('Seccomp'), ['2', '2']);
+  for (const group of ['4000', '5000']) assert.match(values('Groups')[0] ?? '', new RegExp(`\\b${group}\\b`));
+  await remove('confined');
+  await apply(
+    'rooted',
+    podOf('rooted', [container('main', forever)], { securityContext: { runAsNonRoot: true } }),
+  );
+  await until(
+    'rooted',
+    'is refused',
+    ({ containerStatuses: [only] = [] }) => only?.state?.waiting?.reason === 'CreateContainerConfigError',
+  );
+  await remove('rooted');
+});

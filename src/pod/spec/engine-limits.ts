@@ -20,7 +20,34 @@ const isConfined = (value: unknown) => (value as { type?: string }).type !== 'Un
 const isSome = (value: unknown) => Array.isArray(value) && value.length > 0;
 const noProfile = 'systemd-nspawn gives containers no profile of AppArmor';
 
+/** Fields that Kubernetes has, and containers of pods do not have yet. */
+const missing: readonly (readonly [
+  field: string,
+  shown: string,
+  refuses: (value: unknown) => boolean,
+  reason: string,
+])[] = [
+  ['PodSpec.hostUsers', 'false', value => value === false, 'containers of pods have no user namespaces'],
+  ['PodSpec.imagePullSecrets', 'any', isSome, 'podman login keeps credentials for the host'],
+  ['PodSpec.runtimeClassName', 'but crun', value => value !== 'crun', 'crun runs the containers of all pods'],
+  ['PodSpec.shareProcessNamespace', 'true', value => value === true, 'a container has its own processes'],
+  ['PodSecurityContext.seLinuxOptions', 'any', () => true, 'containers have no labels of SELinux'],
+  ['SecurityContext.seLinuxOptions', 'any', () => true, 'containers have no labels of SELinux'],
+  ['PodSecurityContext.appArmorProfile', 'but Unconfined', isConfined, 'no profile of AppArmor is set'],
+  ['SecurityContext.appArmorProfile', 'but Unconfined', isConfined, 'no profile of AppArmor is set'],
+  ['PodSecurityContext.windowsOptions', 'any', () => true, 'it names a user for the engine host'],
+  ['SecurityContext.windowsOptions', 'any', () => true, 'it names a user for the engine host'],
+  ['Container.resizePolicy', 'any', isSome, 'resources change without a restart'],
+];
+
 export const engineLimits: readonly EngineLimit[] = [
+  ...missing.map(([field, shown, refuses, reason]) => ({
+    engine: 'crun' as const,
+    field,
+    shown,
+    refuses,
+    reason: `not there yet: ${reason}`,
+  })),
   {
     engine: 'nspawn',
     field: 'VolumeMount.mountPropagation',

@@ -9,6 +9,7 @@ import {
   kinds,
   type PersistentVolumeClaim,
   type Pod,
+  type PodSpec,
   type Secret,
   type StatefulSet,
 } from '../api/kubernetes.ts';
@@ -21,6 +22,7 @@ import { type Place, placeOf } from './check/place.ts';
 import { checkPodSpec } from './check/pod.ts';
 import { readObject } from './check/read.ts';
 import { defaultPod } from './defaults.ts';
+import { type PodEngine, refusedBy } from './engine-limits.ts';
 import type { ManifestDocument } from './manifest.ts';
 import { isWithin, type Mistake, pathText } from './path.ts';
 
@@ -82,7 +84,10 @@ const mostMistakes = 20;
  *
  * @throws ERR_MANIFEST with each mistake: file, line, field, and what would be right
  */
-export function validate(documents: readonly ManifestDocument[]): readonly ManifestObject[] {
+export function validate(
+  documents: readonly ManifestDocument[],
+  engine?: PodEngine,
+): readonly ManifestObject[] {
   const objects: ManifestObject[] = [];
   const places = new Map<string, string>();
   const told: { document: ManifestDocument; mistakes: readonly Mistake[] }[] = [];
@@ -91,6 +96,7 @@ export function validate(documents: readonly ManifestDocument[]): readonly Manif
     const object = document.faults.length === 0 ? readDocument(document, mistakes) : undefined;
     told.push({ document, mistakes });
     if (object === undefined) continue;
+    if (engine) mistakes.push(...refusedWith(engine, object));
     const identity = `${object.kind} ${object.namespace}/${object.name}`;
     const other = places.get(identity);
     if (other !== undefined && object.name !== '')
@@ -113,6 +119,16 @@ export function validate(documents: readonly ManifestDocument[]): readonly Manif
   throw new SpawnletError('ERR_MANIFEST', refused.join('\n  '), {
     hint: 'nothing was changed: correct these places',
   });
+}
+
+/** What the engine refuses of the pod that an object is or makes. */
+function refusedWith(engine: PodEngine, { object }: ManifestObject): Mistake[] {
+  const { spec } = object as {
+    readonly spec?: PodSpec & { readonly template?: { readonly spec?: PodSpec } };
+  };
+  const inTemplate = spec?.template?.spec;
+  const found = refusedBy(engine, inTemplate ?? spec ?? { containers: [] });
+  return found.map(each => (inTemplate ? { ...each, path: ['spec', 'template', ...each.path] } : each));
 }
 
 function readDocument(document: ManifestDocument, mistakes: Mistake[]): ManifestObject | undefined {

@@ -74,6 +74,9 @@ export function podUnitSteps(units: PodUnits): (HostStep | SystemdStep)[] {
   ];
 }
 
+/** Where systemd notes properties that were set for this boot. */
+const changedProperties = '/run/systemd/system.control';
+
 /** All units of a pod are down, and their files gone. The classes' slices stay. */
 export function podUnitRemoval({ pod, qos, containers }: PodUnits): (HostStep | SystemdStep)[] {
   const services = containers.map(name => unitOf(pod, name));
@@ -83,6 +86,8 @@ export function podUnitRemoval({ pod, qos, containers }: PodUnits): (HostStep | 
     { do: 'stop-unit', name: targetOf(pod) },
     { do: 'stop-unit', name: sliceOf(pod, qos) },
     ...[...services, ...own].map(name => ({ do: 'remove', path: `${transientUnits}/${name}` }) as const),
+    // What a change of resources has set while they ran.
+    ...[...services, ...own].map(name => ({ do: 'remove', path: `${changedProperties}/${name}.d` }) as const),
     ...services.map(name => ({ do: 'reset-failed-unit', name }) as const),
   ];
 }

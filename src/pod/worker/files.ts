@@ -17,6 +17,7 @@ const file = (path: string, content: string, mode = 0o644): HostStep => ({
 const maxLabel = 63;
 
 function shortName({ spec }: Pod, identity: PodIdentity, node: Node): string {
+  if (spec?.hostnameOverride) return spec.hostnameOverride;
   if (spec?.hostNetwork && !spec.hostname) return node.name;
   return (spec?.hostname ?? identity.name).slice(0, maxLabel).replace(/[-.]+$/, '');
 }

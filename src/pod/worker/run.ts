@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { imageFacts } from '../../app/facts.ts';
 import { imageFor } from '../../app/image.ts';
 import type { ImageFacts } from '../../app/spec.ts';
@@ -7,12 +8,14 @@ import type { ContainerSpec, Mount } from '../../engine/container.ts';
 import { engines } from '../../engine/engines.ts';
 import { compiledFilter, filterAnnotation } from '../../engine/filter-cache.ts';
 import { journalSteps } from '../../engine/log-namespace.ts';
+import { type Profile, parseProfile } from '../../engine/seccomp.ts';
 import { SpawnletError } from '../../host/error.ts';
 import type { HostStep } from '../../host/step.ts';
 import type { Digest } from '../../image/manifest.ts';
 import { transientUnits } from '../../names.ts';
 import { netnsPath } from '../../network/cni/netns.ts';
 import type { Container, EphemeralContainer, Pod } from '../api/kubernetes.ts';
+import { seccompOf } from '../container/security.ts';
 import { containerOf } from '../container/spec.ts';
 import { userOf } from '../container/user.ts';
 import { oomScoreAdjust } from '../spec/qos.ts';
@@ -87,6 +90,25 @@ async function imageOf(
   }
 }
 
+/** Where the kubelet has profiles of the administrator's. */
+const profileDirectory = '/var/lib/kubelet/seccomp';
+
+/** The profile that a container names. @throws ERR_SECCOMP_PROFILE */
+async function localProfiles(
+  { host }: WorkerDependencies,
+  pod: Pod,
+  container: Container | EphemeralContainer,
+): Promise<Readonly<Record<string, Profile>>> {
+  const { type, localhostProfile = '' } = seccompOf(pod, container);
+  if (type !== 'Localhost') return {};
+  const path = join(profileDirectory, localhostProfile);
+  const text = path.startsWith(`${profileDirectory}/`) ? await host.files.read(path) : undefined;
+  if (text !== undefined) return { [localhostProfile]: parseProfile(text, path) };
+  throw new SpawnletError('ERR_SECCOMP_PROFILE', `there is no seccomp profile ${localhostProfile}`, {
+    hint: `put it into ${profileDirectory}`,
+  });
+}
+
 /** A process without CAP_SYS_RESOURCE cannot make another one live longer than itself. */
 async function lowestScore(boundingSet: string): Promise<number> {
   const sysResource = 24n;
@@ -134,14 +156,19 @@ export async function prepareRun(
     },
     cgroups: cgroupVersion(),
     boundingSet,
-    profiles: { standard: await deps.profile(), local: {} },
+    profiles: { standard: await deps.profile(), local: await localProfiles(deps, pod, container) },
     oomScoreAdj: score,
     grace: request.grace,
   });
   const filter = await compiledFilter(files, spec.seccomp);
+  const unitPath = `${transientUnits}/${unitOf(identity, container.name)}`;
+  const isThere = (await files.look(unitPath)) !== undefined;
   return {
     spec,
-    steps: runSteps(request, spec, found, filter),
+    steps: runSteps(request, spec, found, filter).filter(
+      // A unit is written once: another text would have systemd read all units again.
+      step => !isThere || !('path' in step) || step.path !== unitPath,
+    ),
     image: name,
     imageID: image.id,
     layerKeys: found.layerKeys,

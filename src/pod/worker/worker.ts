@@ -17,11 +17,13 @@ import type { PodFacts } from '../spec/variables/downward.ts';
 import type { ContainerObserved, Observed } from '../status/observed.ts';
 import { type Member, members } from '../status/roles.ts';
 import { podStatus } from '../status/status.ts';
+import { limitProperties, type Resources } from '../unit/limits.ts';
 import {
   containerDirectory,
   engineName,
   type PodIdentity,
   type QosClass,
+  sliceOf,
   targetOf,
   unitOf,
 } from '../unit/names.ts';
@@ -36,8 +38,8 @@ import { startFailureOf } from './failure.ts';
 import { hostnameOf, hostsText, nameSteps, resolvText } from './files.ts';
 import { type Kept, readKept, withContainer, writeKept, writePod } from './kept.ts';
 import { lastWords } from './last-words.ts';
-import { prepareRun } from './run.ts';
-import { networkRecord, sandboxRemoval, sandboxSteps } from './sandbox.ts';
+import { containerResources, prepareRun } from './run.ts';
+import { networkRecord, podResources, sandboxRemoval, sandboxSteps } from './sandbox.ts';
 import {
   ended,
   hookDone,
@@ -56,7 +58,7 @@ const second = 1000;
 export class PodWorker {
   readonly identity: PodIdentity;
   readonly #deps: WorkerDependencies;
-  readonly #pod: Pod;
+  #pod: Pod;
   readonly #qos: QosClass;
   #kept: Kept;
   #wake = Promise.withResolvers<void>();
@@ -119,6 +121,33 @@ export class PodWorker {
     const at = this.#deps.host.clock.now();
     if (deletion && deletion.at + deletion.graceSeconds * second <= at + graceSeconds * second) return;
     await this.#observe(observed => ({ ...observed, deletion: { at, graceSeconds } }));
+  }
+
+  /** The manifest gives other resources: what runs is given them at once, without a restart. */
+  async resize(pod: Pod, signal: AbortSignal): Promise<void> {
+    if (JSON.stringify(pod) === JSON.stringify(this.#pod)) return;
+    const before = this.#pod;
+    this.#pod = pod;
+    await writePod(this.#deps.host.files, this.identity.uid, pod);
+    const systemd = await this.#deps.systemd();
+    const set = async (unit: string, old: Resources, now: Resources) => {
+      if (JSON.stringify(old) !== JSON.stringify(now) && (await systemd.isLoaded(unit, signal)))
+        await systemd.setUnitProperties(unit, 'runtime', limitProperties(now), signal);
+    };
+    const { node } = this.#deps;
+    try {
+      await set(sliceOf(this.identity, this.#qos), podResources(before, node), podResources(pod, node));
+      for (const { spec } of members(pod)) {
+        const old = members(before).find(each => each.spec.name === spec.name);
+        if (old)
+          await set(unitOf(this.identity, spec.name), containerResources(old.spec), containerResources(spec));
+      }
+      this.#event('Normal', 'ResizeCompleted', 'Pod resize completed');
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#event('Warning', 'ResizeError', messageText(error));
+    }
+    this.#wake.resolve();
   }
 
   /** Objects have changed: what waits for one is tried again, and files of volumes are written anew where they differ. What is gone stays as it is. */
