@@ -34,6 +34,8 @@ export class Manifests {
     const paths = new Set(files.map(({ path }) => path));
     for (const path of this.#good.keys()) if (!paths.has(path)) this.#good.delete(path);
     for (const file of files) {
+      // Somebody is about to write it.
+      if (file.text.trim() === '') continue;
       try {
         await wantedBy([file], this.#nodeName);
         this.#good.set(file.path, file);

@@ -1,6 +1,6 @@
 /** The agent that runs pods, as tests of pods start, kill and ask it. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ended } from '../../src/host/child.ts';
 import type { Pod } from '../../src/pod/api/kubernetes.ts';
@@ -51,8 +51,11 @@ export async function useAgent(...flags: readonly string[]): Promise<TestAgent> 
 }
 
 /** Has a manifest run, or another in its place. */
-export const apply = (name: string, manifest: object): Promise<void> =>
-  writeFile(join(manifests, `${name}.yaml`), JSON.stringify(manifest), { mode: 0o600 });
+export async function apply(name: string, manifest: object): Promise<void> {
+  // As an editor does: whoever reads it finds the old one or the new one.
+  await writeFile(join(manifests, `.${name}`), JSON.stringify(manifest), { mode: 0o600 });
+  await rename(join(manifests, `.${name}`), join(manifests, `${name}.yaml`));
+}
 
 export const remove = (name: string): Promise<void> => rm(join(manifests, `${name}.yaml`));
 
