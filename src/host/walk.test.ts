@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { swap } from '../../test/harness/swapper.ts';
 import { placeOf } from './handle.ts';
 import { type Rules, walk } from './walk.ts';
 
@@ -66,4 +67,19 @@ test('directories that are missing are made, with the mode that is asked for', (
   assert.equal(placeAt('new/two/three', { make: 'above' }), undefined);
   assert.equal(placeAt('new/two'), '/root/new/two');
   assert.throws(() => placeAt('a/file/none', { make: 'all' }), /no directory/);
+});
+
+test('the mode is that of the directory that was made, not of what a link in its place leads to', async () => {
+  const outside = join(work, 'outside');
+  mkdirSync(outside, { mode: 0o700 });
+  await using _container = await swap(join(root, 'swapped'), outside);
+  const until = performance.now() + 1500;
+  while (performance.now() < until) {
+    try {
+      placeAt('swapped', { make: 'all', mode: 0o777 });
+    } catch {
+      // It was the link.
+    }
+    assert.equal(statSync(outside).mode & 0o777, 0o700);
+  }
 });

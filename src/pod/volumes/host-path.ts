@@ -1,6 +1,6 @@
 /** What Kubernetes wants of a path of the host before it is given to a container. */
 import { closeSync, mkdirSync, openSync, type Stats, statSync } from 'node:fs';
-import { isErrno, SpawnletError } from '../../host/error.ts';
+import { isErrno, messageOf, SpawnletError } from '../../host/error.ts';
 import type { CheckHostPath } from './step.ts';
 
 type Kind = 'directory' | 'file' | 'socket' | 'character device' | 'block device';
@@ -51,9 +51,8 @@ export function makeHostPath(step: CheckHostPath): void {
     if (made === 'directory') mkdirSync(path, { recursive: true, mode: modes.directory });
     else closeSync(openSync(path, 'wx', modes.file));
   } catch (error) {
-    if (!isErrno(error)) throw error;
-    if (!(error.code === 'EEXIST' && isAsWanted(step)))
-      throw refused(volume, `${path} cannot be made: ${error.message}`, error);
+    if (isErrno(error, 'EEXIST') && isAsWanted(step)) return;
+    throw refused(volume, `${path} cannot be made: ${messageOf(error)}`, error);
   }
 }
 
