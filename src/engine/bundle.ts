@@ -1,4 +1,6 @@
 import type { ContainerSpec, Mount, ReadOnly } from './container.ts';
+import { rootPropagation, sharedSources } from './propagation.ts';
+import { runDirectoryOf } from './script.ts';
 
 /** `config.json` of an OCI runtime bundle, version 1.0.0: the only version that every systemd-nspawn takes. */
 export type Bundle = {
@@ -125,7 +127,10 @@ export function bundleOf(spec: ContainerSpec, annotations: Readonly<Record<strin
     process: processOf(spec),
     root: { path: 'rootfs', readonly: spec.readOnly },
     ...(spec.hostname && { hostname: spec.hostname }),
-    mounts: [...kernelMounts(spec), ...nested(spec.mounts).map(bundleMount)],
+    mounts: [
+      ...kernelMounts(spec),
+      ...nested(sharedSources(spec, runDirectoryOf(spec.name))).map(bundleMount),
+    ],
     linux: {
       namespaces: namespacesOf(spec),
       ...(spec.sysctls && { sysctl: spec.sysctls }),
@@ -133,19 +138,10 @@ export function bundleOf(spec: ContainerSpec, annotations: Readonly<Record<strin
       ...(spec.seccomp !== 'unconfined' && { seccomp: spec.seccomp }),
       maskedPaths: isOpen ? [] : maskedPaths,
       readonlyPaths: isOpen ? [] : readonlyPaths,
-      rootfsPropagation: rootPropagation(spec.mounts),
+      rootfsPropagation: rootPropagation(spec),
     },
     annotations,
   };
-}
-
-/**
- * A mount that hears of the host's, or that the host hears of, does so only where the root was not cut off before it was made.
- */
-function rootPropagation(mounts: readonly Mount[]): 'private' | 'rslave' | 'rshared' {
-  const has = (kind: string) => mounts.some(each => each.kind === 'bind' && each.propagation.endsWith(kind));
-  if (has('shared')) return 'rshared';
-  return has('slave') ? 'rslave' : 'private';
 }
 
 /** Mount points in the order in which they can be made: `/a` before `/a/b`; the order is kept otherwise. */

@@ -1,6 +1,7 @@
 import { bundleOf } from './bundle.ts';
 import type { ContainerSpec, Mount } from './container.ts';
 import type { Engine, Way } from './engine.ts';
+import { isShared } from './propagation.ts';
 import { gateScript, mountScript, recordScript, removeScript, runDirectoryOf } from './script.ts';
 import type { Seccomp } from './seccomp.ts';
 import { quoted } from './shell.ts';
@@ -125,6 +126,7 @@ group=$(systemctl show --property=ControlGroup --value ${name}.service)
 
 export const nspawn: Engine = {
   refuse: spec => {
+    if (spec.mounts.some(isShared)) return { flag: 'a mount that is shared', hint: 'use --engine crun' };
     if (spec.terminal) return { flag: 'terminal (-t)', hint: 'use --engine crun' };
     return undefined;
   },

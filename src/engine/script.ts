@@ -1,5 +1,6 @@
 import { layersDirectory, runtimeDirectory, transientUnits } from '../names.ts';
 import type { ContainerSpec } from './container.ts';
+import { shareScript } from './propagation.ts';
 import { quoted } from './shell.ts';
 
 /** Parts of the scripts beside a bundle that all engines share. */
@@ -34,7 +35,7 @@ export function mountScript(spec: ContainerSpec, engine: string): string {
   return `#!/bin/bash
 # Runs the container ${name}: mounts its image's layers, then hands over to ${engine}.
 set -eu
-if [ -e ${runDirectoryOf(name)}/fifos ]; then
+${shareScript(spec, runDirectoryOf(name))}if [ -e ${runDirectoryOf(name)}/fifos ]; then
   cd ${runDirectoryOf(name)}
   read -r fifos < fifos
   mkfifo -m 600 $fifos

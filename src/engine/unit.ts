@@ -1,7 +1,8 @@
-import { formatVersion, logNamespace } from '../names.ts';
+import { formatVersion } from '../names.ts';
 import { description, execLine, plainPath } from '../systemd/escape.ts';
 import { renderUnit, section, unitFile } from '../systemd/unit-file.ts';
 import type { ContainerSpec, Device, Limits } from './container.ts';
+import { namespaceLines } from './propagation.ts';
 
 export type RestartPolicy =
   | { readonly kind: 'no' }
@@ -100,6 +101,7 @@ export interface EngineLines {
  */
 export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: EngineLines): string {
   const { name, directory } = spec;
+  const namespaces = namespaceLines(spec);
   return renderUnit(
     unitFile(`Container ${name}, made by 'spawnlet run'. To change it: systemctl edit ${name}.service`, [
       section('Unit', [
@@ -108,6 +110,7 @@ export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: 
         ...(spec.network === 'host' ? ([['After', 'network.target nss-lookup.target']] as const) : []),
         ...(options.pullFirst ? online : []),
         ['RequiresMountsFor', directory],
+        ...namespaces.unit,
         ...(options.removeAfterwards ? ([['CollectMode', 'inactive-or-failed']] as const) : []),
         ...startLimitOf(options.restart),
       ]),
@@ -123,10 +126,9 @@ export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: 
         ['TimeoutStopSec', spec.stopTimeout === 0 ? '1ms' : String(spec.stopTimeout)],
         ['SuccessExitStatus', '129 130 141 143'],
         ...restartOf(options.restart),
-        ['PrivateMounts', 'yes'],
+        ...namespaces.service,
         ['RuntimeDirectory', `spawnlet/app/${name}`],
         ['RuntimeDirectoryMode', '0700'],
-        ['LogNamespace', logNamespace],
         ...limitsOf(spec.limits),
         ...deviceLines(spec),
         ...lines.more,

@@ -8,6 +8,8 @@ export interface MountPoint {
   /** What of the file system is mounted: `/` is all of it. */
   readonly root: string;
   readonly path: string;
+  /** Of the file system: `tmpfs`, `nfs4`. */
+  readonly type: string;
 }
 
 /** Blanks and backslashes are in octal. */
@@ -18,8 +20,10 @@ const decoded = (field: string) =>
 export function mountsNow(): MountPoint[] {
   const lines = readFileSync('/proc/self/mountinfo', 'latin1').split('\n');
   return lines.flatMap(line => {
-    const [id = '', , , root = '', path] = line.split(' ');
-    return path === undefined ? [] : [{ id, root: decoded(root), path: decoded(path) }];
+    const [own = '', source = ''] = line.split(' - ');
+    const [id = '', , , root = '', path] = own.split(' ');
+    const [type = ''] = source.split(' ');
+    return path === undefined ? [] : [{ id, root: decoded(root), path: decoded(path), type }];
   });
 }
 

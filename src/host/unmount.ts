@@ -27,10 +27,12 @@ export async function unmountBelow(path: string, children: Children, signal: Abo
 
 /** Says what umount(8) has said. */
 async function unmount(mounts: readonly MountPoint[], children: Children): Promise<string> {
-  const handles = mounts.flatMap(mount => handleOf(mount) ?? []);
+  const remote = mounts.filter(isRemote).map(({ path }) => path);
+  const handles = mounts.filter(mount => !isRemote(mount)).flatMap(mount => handleOf(mount) ?? []);
+  const paths = [...handlePaths(handles), ...remote];
   try {
-    if (handles.length === 0) return '';
-    const child = children.spawn(['umount', '--no-canonicalize', '--lazy', '--', ...handlePaths(handles)], {
+    if (paths.length === 0) return '';
+    const child = children.spawn(['umount', '--no-canonicalize', '--lazy', '--', ...paths], {
       stdio: ['ignore', 'ignore', 'pipe', ...handles],
     });
     const [, text] = await Promise.all([ended(child), buffer(child.stderr as NodeJS.ReadableStream)]);
@@ -39,6 +41,9 @@ async function unmount(mounts: readonly MountPoint[], children: Children): Promi
     for (const handle of handles) closeSync(handle);
   }
 }
+
+/** To open what a server has may take for ever; the kernel does not ask it to unmount that. */
+const isRemote = ({ type }: MountPoint) => type.startsWith('nfs');
 
 /** A handle of a mount; undefined if it is gone, or something else is on top of it. */
 function handleOf({ id, path }: MountPoint): number | undefined {

@@ -1,15 +1,21 @@
 /** Plans of volumes on this host, applied as the agent would, or by an agent that is killed between two steps. */
+import { mkdtemp, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { planRun } from '../../src/app/plan.ts';
+import type { ContainerSpec, Mount } from '../../src/engine/container.ts';
 import { makeApplier, type Watchers } from '../../src/host/apply.ts';
 import { realHost } from '../../src/host/host.ts';
 import { FakeLocks } from '../../src/host/lock.ts';
 import { hostExecutors } from '../../src/host/step.ts';
-import { lockDirectory, stateDirectory } from '../../src/names.ts';
+import { layersDirectory, lockDirectory, stateDirectory } from '../../src/names.ts';
 import { volumeExecutors } from '../../src/pod/volumes/executors.ts';
 import { mountUnitsThere, planVolumeRemoval } from '../../src/pod/volumes/removal.ts';
 import type { VolumeStep } from '../../src/pod/volumes/step.ts';
 import { SystemdClient } from '../../src/systemd/client.ts';
 import { systemdExecutors } from '../../src/systemd/executors.ts';
+import type { UnitProperties } from '../../src/systemd/properties.ts';
 import { TestObjects } from '../harness/pod-volumes.ts';
+import { runPlan } from '../harness/run-plan.ts';
 
 export const host = realHost(lockDirectory, 'tests of volumes');
 export const objects = new TestObjects();
@@ -23,6 +29,7 @@ export async function disconnect(): Promise<void> {
 }
 
 let locks = new FakeLocks();
+let count = 0;
 
 const applier = (watchers: Watchers = {}) =>
   makeApplier<VolumeStep>(
@@ -67,6 +74,33 @@ export async function killedAt(
   locks.die();
   locks = locks.next('tests of volumes');
   return wasKilled;
+}
+
+/** Runs a script in a container of this host's own programs, with mounts, to its end; gives what it said. */
+export async function runIn(
+  mounts: readonly Mount[],
+  script: string,
+  capAdd: readonly string[] = [],
+): Promise<string> {
+  const name = `volumes-${++count}`;
+  const layer = `${layersDirectory}/thishost`;
+  if ((await host.files.look(layer)) === undefined) await host.files.link(layer, '/');
+  const said = await mkdtemp('/var/tmp/said-');
+  const plan = runPlan({ name, command: ['/bin/bash', '-c', `{ ${script}\n} > /said/out 2>&1`], capAdd });
+  const spec: ContainerSpec = {
+    ...plan.spec,
+    cgroups: 1,
+    layers: ['thishost'],
+    mounts: [
+      ...plan.spec.mounts,
+      ...mounts,
+      { kind: 'bind', source: said, target: '/said', readOnly: false, propagation: 'rprivate' },
+    ],
+  };
+  await apply(planRun({ ...plan, spec }).steps);
+  const isDown = ({ ActiveState }: UnitProperties) => ActiveState === 'inactive' || ActiveState === 'failed';
+  await (await systemd()).waitUntil(`${name}.service`, isDown, signal);
+  return readFile(join(said, 'out'), 'utf8');
 }
 
 /** What the next process does about plans of killed ones. */

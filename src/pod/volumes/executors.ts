@@ -1,6 +1,7 @@
 import { existsSync, lstatSync, statfsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
+import { check } from '../../host/child.ts';
 import { isErrno, SpawnletError } from '../../host/error.ts';
 import type { Host } from '../../host/host.ts';
 import { mountsBelow } from '../../host/mounts.ts';
@@ -98,6 +99,9 @@ async function removeTree(path: string, signal: AbortSignal): Promise<void> {
   await removeEntry(directory.fd, basename(path), signal);
 }
 
+const isMounted = (path: string) =>
+  mountsBelow(path).some(mount => Buffer.from(mount.path, 'latin1').toString() === path);
+
 /** Executors of {@link OwnVolumeStep}. */
 export function volumeExecutors(room: VolumeRoom): Executors<OwnVolumeStep> {
   const { children } = room.host;
@@ -128,6 +132,24 @@ export function volumeExecutors(room: VolumeRoom): Executors<OwnVolumeStep> {
       satisfied: async ({ path, group, when }) =>
         when === 'on-mismatch' && isThere(path) && isOwned(path, group),
       apply: ({ path, group }, signal) => giveToGroup(path, group, signal),
+    },
+    'mount-volume': {
+      describe: ({ path, what, options }) => `mount ${what} at ${path} (${options.join()})`,
+      satisfied: async ({ path }) => isThere(path) && isMounted(path),
+      apply: async ({ path, what, type, options }, signal) => {
+        const words = [
+          '--no-canonicalize',
+          `--types=${type}`,
+          `--options=${options.join()}`,
+          '--',
+          what,
+          path,
+        ];
+        await check(children, ['mount', ...words], { signal });
+      },
+      undo: async ({ path }) => {
+        if (isThere(path)) await unmountBelow(path, children, undoing());
+      },
     },
     'bind-subpath': {
       describe: ({ volume, subPath, path }) => `bind ${subPath} of volume ${volume} to ${path}`,

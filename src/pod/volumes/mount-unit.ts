@@ -5,14 +5,8 @@ import { description, plainPath, plainText } from '../../systemd/escape.ts';
 import { renderUnit, section, unitFile } from '../../systemd/unit-file.ts';
 import type { PodName, VolumeFacts } from './facts.ts';
 import { shelfOf } from './places.ts';
+import type { What } from './step.ts';
 import type { PodVolume } from './volume.ts';
-
-/** What is mounted, as mount(8) has it. */
-interface What {
-  readonly what: string;
-  readonly type: string;
-  readonly options: readonly string[];
-}
 
 /** The options of an overlay are a page to the kernel. */
 const maxOptions = 4095;
@@ -26,27 +20,8 @@ const bytesOfSource = 8 * 1024 ** 2;
 /** The directory that an overlay of one layer has below it: it takes two. */
 export const emptyLayer = (uid: string): string => `${shelfOf(uid, 'image')}/.empty`;
 
-/** The unit of a volume that is a mount of its own; undefined for any other. */
-export function volumeUnit(
-  pod: PodName,
-  name: string,
-  volume: PodVolume,
-  facts: VolumeFacts,
-): string | undefined {
-  const mounted = whatOf(pod, volume, facts);
-  return mounted && unitText(pod, `Volume ${name}`, volume.path, mounted, facts);
-}
-
-/** The unit of the tmpfs that has the files of all volumes with something secret, which come from so many sources. */
-export function secretUnit(pod: PodName, sources: number, facts: VolumeFacts): string {
-  const options = [`size=${sources * bytesOfSource}`, 'mode=0755', ...inMemory(facts)];
-  const mounted = { what: 'tmpfs', type: 'tmpfs', options };
-  return unitText(pod, 'Secrets', shelfOf(pod.uid, 'secret'), mounted, facts);
-}
-
-const inMemory = ({ noswap }: VolumeFacts) => ['nosuid', 'nodev', ...(noswap ? ['noswap'] : [])];
-
-function whatOf({ uid }: PodName, volume: PodVolume, facts: VolumeFacts): What | undefined {
+/** What is mounted for a volume; undefined for one that is no mount of its own. */
+export function mountOfVolume({ uid }: PodName, volume: PodVolume, facts: VolumeFacts): What | undefined {
   switch (volume.kind) {
     case 'memory': {
       const { bytes, pages } = volume;
@@ -65,6 +40,15 @@ function whatOf({ uid }: PodName, volume: PodVolume, facts: VolumeFacts): What |
       return undefined;
   }
 }
+
+/** The tmpfs that has the files of all volumes with something secret, which come from so many sources. */
+export const secretMount = (sources: number, facts: VolumeFacts): What => ({
+  what: 'tmpfs',
+  type: 'tmpfs',
+  options: [`size=${sources * bytesOfSource}`, 'mode=0755', ...inMemory(facts)],
+});
+
+const inMemory = ({ noswap }: VolumeFacts) => ['nosuid', 'nodev', ...(noswap ? ['noswap'] : [])];
 
 /** Layers of an image upon each other, with nothing to write to on top. */
 function overlay(uid: string, layers: readonly string[]): What {
@@ -96,7 +80,8 @@ const remote: { readonly unit: readonly Assignment[]; readonly mount: readonly A
   ],
 };
 
-function unitText(
+/** The unit of a mount. */
+export function mountUnit(
   { namespace, name }: PodName,
   title: string,
   path: string,

@@ -70,6 +70,7 @@ describe('a subPath', () => {
   test('is bound to a place of the container’s, from which it is mounted', () => {
     assert.equal(mountOf(empty, { subPath: 'a/b' }).source, `${pod}/subpaths/main/0`);
     assert.deepEqual(stepsOf(empty, { subPath: 'a/b' }), [
+      { do: 'make-directory', path: `${pod}/subpaths`, mode: 0o700 },
       { do: 'make-directory', path: `${pod}/subpaths/main`, mode: 0o700 },
       {
         do: 'bind-subpath',
@@ -85,7 +86,7 @@ describe('a subPath', () => {
 
   test('of an image is not made', () => {
     const facts = factsWith({ images: new Map([['v', ['l']]]) });
-    const [, bind] = stepsOf({ name: 'v', image: { reference: 'i' } }, { subPath: 'a' }, facts);
+    const [, , bind] = stepsOf({ name: 'v', image: { reference: 'i' } }, { subPath: 'a' }, facts);
     assert.equal(bind?.do === 'bind-subpath' && bind.make, false);
   });
 
@@ -93,7 +94,7 @@ describe('a subPath', () => {
     const facts = factsWith({
       variables: new Map(Object.entries({ NAME: 'web-0', UP: '../x', ROOT: '/x', NO: '' })),
     });
-    const [, bind] = stepsOf(empty, { subPathExpr: 'logs/$(NAME)' }, facts);
+    const [, , bind] = stepsOf(empty, { subPathExpr: 'logs/$(NAME)' }, facts);
     assert.equal(bind?.do === 'bind-subpath' && bind.subPath, 'logs/web-0');
     for (const subPathExpr of ['$(UP)', 'a/$(UP)', '$(ROOT)', '$(NONE)'])
       assert.throws(() => stepsOf(empty, { subPathExpr }, facts), { code: 'ERR_SUBPATH' }, subPathExpr);

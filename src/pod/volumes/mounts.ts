@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import type { Mount, ReadOnly } from '../../engine/container.ts';
 import { SpawnletError } from '../../host/error.ts';
 import type { Container, Pod, VolumeMount } from '../api/kubernetes.ts';
@@ -44,6 +45,7 @@ export function planSubPaths(pod: Pod, container: Container, facts: MountFacts):
   if (parts.length === 0) return [];
   const { uid } = nameOf(pod);
   return [
+    { do: 'make-directory', path: dirname(subPathsOf(uid, container.name)), mode: 0o700 },
     { do: 'make-directory', path: subPathsOf(uid, container.name), mode: 0o700 },
     ...parts.map(
       ({ mount, volume, subPath, place }): VolumeStep => ({

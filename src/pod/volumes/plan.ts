@@ -1,9 +1,10 @@
+import { basename } from 'node:path';
 import { transientUnits } from '../../names.ts';
 import type { Pod, Volume } from '../api/kubernetes.ts';
 import { nameOf, type VolumeFacts } from './facts.ts';
-import { emptyLayer, secretUnit, volumeUnit } from './mount-unit.ts';
+import { emptyLayer, mountOfVolume, mountUnit, secretMount } from './mount-unit.ts';
 import { mountUnitOf, podDirectory, shelfOf, volumesDirectory } from './places.ts';
-import type { VolumeStep, WriteVolume } from './step.ts';
+import type { VolumeStep, What, WriteVolume } from './step.ts';
 import { type PodVolume, volumeOf, volumesInUse } from './volume.ts';
 
 /** A volume of the pod's, by its name, and what it is here. */
@@ -22,15 +23,18 @@ export function planVolumes(pod: Pod, facts: VolumeFacts): VolumeStep[] {
   const { uid } = nameOf(pod);
   const own = volumes.some(([, { kind }]) => kind !== 'host-path');
   return [
-    ...(own ? [directory(podDirectory(uid), 0o700), directory(volumesDirectory(uid), 0o700)] : []),
+    ...(own ? [directory(podDirectory(uid), 0o700), ownDirectory(volumesDirectory(uid), 0o700)] : []),
     ...secretSteps(pod, volumes, facts),
     ...volumes.flatMap(([volume, is]) => stepsOf(pod, volume, is, facts)),
   ];
 }
 
-/** The units that mount a pod's volumes: its containers come after them, and need them. */
+/**
+ * The units of a pod's mounts. Its containers' units come after them (`After=`), so that they stop before. They do not require
+ * them: that would have PID 1 start what is mounted already, which it may put off.
+ */
 export function mountUnitsOf(pod: Pod, facts: VolumeFacts): string[] {
-  return planVolumes(pod, facts).flatMap(step => (step.do === 'start-unit' ? step.name : []));
+  return planVolumes(pod, facts).flatMap(step => (step.do === 'write-file' ? basename(step.path) : []));
 }
 
 /** What writes the files of a pod's volumes: they may change while it runs. */
@@ -52,17 +56,22 @@ const ownDirectory = (path: string, mode: number): VolumeStep => ({
 function secretSteps(pod: Pod, volumes: readonly Named[], facts: VolumeFacts): VolumeStep[] {
   const sources = volumes.flatMap(([, is]) => (is.kind === 'files' && is.secret ? is.sources : []));
   if (sources.length === 0) return [];
-  const name = nameOf(pod);
-  return mountSteps(shelfOf(name.uid, 'secret'), secretUnit(name, sources.length, facts));
+  const path = shelfOf(nameOf(pod).uid, 'secret');
+  return mountSteps(pod, 'Secrets', path, secretMount(sources.length, facts), facts);
 }
 
-/** The mount point is made before: systemd would make it open to all. */
-function mountSteps(path: string, unit: string): VolumeStep[] {
+/** What a server has may keep one waiting: that is systemd's business. */
+function mountSteps(pod: Pod, title: string, path: string, what: What, facts: VolumeFacts): VolumeStep[] {
   const name = mountUnitOf(path);
   return [
     directory(path, 0o755),
-    { do: 'write-file', path: `${transientUnits}/${name}`, content: unit, mode: 0o644 },
-    { do: 'start-unit', name },
+    {
+      do: 'write-file',
+      path: `${transientUnits}/${name}`,
+      content: mountUnit(nameOf(pod), title, path, what, facts),
+      mode: 0o644,
+    },
+    what.type === 'nfs' ? { do: 'start-unit', name } : { do: 'mount-volume', path, ...what },
   ];
 }
 
@@ -85,7 +94,7 @@ function stepsOf(pod: Pod, volume: Volume, is: PodVolume, facts: VolumeFacts): V
         },
       ];
     case 'directory': {
-      const make = is.kept ? directory(is.path, openMode) : ownDirectory(is.path, openMode);
+      const make = directory(is.path, openMode);
       if (group === undefined || is.readOnly) return [make];
       const isAlways = is.kept && pod.spec?.securityContext?.fsGroupChangePolicy !== 'OnRootMismatch';
       return [make, { do: 'own-volume', path: is.path, group, when: isAlways ? 'always' : 'on-mismatch' }];
@@ -93,12 +102,12 @@ function stepsOf(pod: Pod, volume: Volume, is: PodVolume, facts: VolumeFacts): V
     case 'memory':
     case 'nfs':
     case 'image': {
-      const unit = volumeUnit(name, volume.name, is, facts);
-      if (unit === undefined) return [directory(is.path, 0o755)];
+      const what = mountOfVolume(name, is, facts);
+      if (!what) return [directory(is.path, 0o755)];
       const isGiven = is.kind === 'memory' && group !== undefined;
       return [
         ...(is.kind === 'image' && is.layers.length === 1 ? [directory(emptyLayer(name.uid), 0o755)] : []),
-        ...mountSteps(is.path, unit),
+        ...mountSteps(pod, `Volume ${volume.name}`, is.path, what, facts),
         ...(isGiven ? [{ do: 'own-volume', path: is.path, group, when: 'on-mismatch' } as const] : []),
       ];
     }

@@ -16,10 +16,10 @@ export async function mountUnitsThere(uid: string, files: Files): Promise<string
  */
 export function planVolumeRemoval(uid: string, mountUnits: readonly string[]): VolumeStep[] {
   const path = podDirectory(uid);
+  const remote = mountUnits.filter(name => name.startsWith(`${mountUnitPrefix(uid)}volumes-nfs-`));
   return [
-    // Parts of volumes first: they would keep those from being unmounted.
-    { do: 'unmount-below', path: `${path}/subpaths` },
-    ...mountUnits.map((name): VolumeStep => ({ do: 'stop-unit', name })),
+    // To look at a server that is gone may take for ever.
+    ...remote.map((name): VolumeStep => ({ do: 'stop-unit', name })),
     { do: 'unmount-below', path },
     ...mountUnits.map((name): VolumeStep => ({ do: 'remove', path: `${transientUnits}/${name}` })),
     { do: 'remove-tree', path },

@@ -51,6 +51,22 @@ export interface BindSubPath {
   readonly make: boolean;
 }
 
+/**
+ * Mounts what a unit says, before systemd is asked to: PID 1 starts no more than five mounts a second. It takes the mount for
+ * its unit when it sees it.
+ */
+export interface MountVolume extends What {
+  readonly do: 'mount-volume';
+  readonly path: string;
+}
+
+/** What is mounted, as mount(8) has it. */
+export interface What {
+  readonly what: string;
+  readonly type: 'tmpfs' | 'hugetlbfs' | 'overlay' | 'nfs';
+  readonly options: readonly string[];
+}
+
 /** Unmounts whatever is mounted at a path and below it. */
 export interface UnmountBelow {
   readonly do: 'unmount-below';
@@ -63,6 +79,13 @@ export interface RemoveTree {
   readonly path: string;
 }
 
-export type OwnVolumeStep = CheckHostPath | WriteVolume | OwnVolume | BindSubPath | UnmountBelow | RemoveTree;
+export type OwnVolumeStep =
+  | CheckHostPath
+  | WriteVolume
+  | OwnVolume
+  | MountVolume
+  | BindSubPath
+  | UnmountBelow
+  | RemoveTree;
 
 export type VolumeStep = HostStep | SystemdStep | OwnVolumeStep;
