@@ -91,6 +91,17 @@ test('a unit that systemd is about to start again is restarting', () => {
   assert.deepEqual(of('start', record), { kind: 'starting' });
 });
 
+test('a run that had no time to write its end is told by a unit that is still loaded, whatever becomes of it', () => {
+  const assumed = { ...record, code: 'killed', status: 'KILL', ended: 0 };
+  const killed = { ...unit, ExecMainCode: 2, ExecMainStatus: 9, ExecMainExitTimestamp: 8_000 };
+  const of = (ActiveState: string, SubState: string) =>
+    stateOf({ ...killed, ActiveState, SubState }, assumed, constants.signals);
+  const end = { exitCode: 137, oomKilled: false, ended: 8 };
+  assert.deepEqual(of('activating', 'auto-restart'), { kind: 'restarting', ...end });
+  assert.deepEqual(of('activating', 'auto-restart-queued'), { kind: 'restarting', ...end });
+  assert.deepEqual(of('inactive', 'dead'), { kind: 'exited', ...end });
+});
+
 test('why a container was not made decides the exit code', () => {
   const codes = {
     'executable file `x` not found in $PATH: No such file or directory': 127,

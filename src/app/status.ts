@@ -91,14 +91,17 @@ export function stateOf(
   }
 }
 
-/** A unit that has failed knows its last run, which may have had no time to write its record. */
+/**
+ * A unit that has failed, or is about to be started again, knows its last run, which may have had no time to write its
+ * record. So does one that is enabled, since systemd keeps it loaded.
+ */
 function lastRun(
   unit: Observed,
   record: RunRecord | undefined,
   numbers: Readonly<Record<string, number>>,
 ): AppState {
   const unrecorded = record === undefined || record.ended === 0 || record.invocation !== unit.InvocationID;
-  if (unit.ActiveState === 'failed' && unit.ExecMainExitTimestamp > 0 && unrecorded) {
+  if (unit.ExecMainExitTimestamp > 0 && unrecorded) {
     return {
       kind: 'exited',
       exitCode: unit.ExecMainCode === exited ? unit.ExecMainStatus : 128 + unit.ExecMainStatus,

@@ -1,7 +1,7 @@
 // runs in a lab: bookworm trixie
 // How runs end, and that it can still be told afterwards.
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { SystemdClient } from '../../src/systemd/client.ts';
@@ -30,7 +30,12 @@ const signal = AbortSignal.timeout(300_000);
 const run = (...argv: readonly string[]) => spawnlet(['run', ...argv]);
 
 interface Told {
-  readonly state: { readonly kind: string; readonly exitCode?: number; readonly oomKilled?: boolean };
+  readonly state: {
+    readonly kind: string;
+    readonly exitCode?: number;
+    readonly oomKilled?: boolean;
+    readonly ended?: string;
+  };
   readonly lastRun: { readonly invocation: string; readonly result: string } | null;
   readonly unitProperties: { readonly NRestarts: number; readonly InvocationID: string };
 }
@@ -81,7 +86,7 @@ describe('an end', { concurrency: 3 }, () => {
     const waiting = done(['wait', 'slain']);
     await system('systemctl', 'kill', '--kill-whom=all', '--signal=KILL', 'slain');
     assert.equal(await waiting, '137\n');
-    assert.match(await done(['ps', '-a']), /^slain .*Exited \(137\).*, SIGKILL/m);
+    assert.match(await done(['ps', '-a']), /^slain .*Exited \(137\) .*, SIGKILL/m);
     await system('systemctl', 'reset-failed', 'slain');
     const { state } = await inspect('slain');
     assert.deepEqual([state.kind, state.exitCode], ['exited', 137]);
@@ -197,6 +202,23 @@ describe('restart policies', { concurrency: 2 }, () => {
     await done(['stop', 'again']);
     assert.match(await system('systemctl', 'show', '-P', 'ActiveState', 'again'), /^(inactive|failed)$/m);
   });
+});
+
+test('a container whose conmon was killed is told with its end while systemd waits to start it again', async () => {
+  const dropIns = '/etc/systemd/system/felled.service.d';
+  await mkdir(dropIns);
+  await writeFile(join(dropIns, 'patience.conf'), '[Service]\nRestartSec=1h\n');
+  await done(['run', '-d', '--name=felled', '--restart=always', image, 'sleep', 'infinity']);
+  await system('systemctl', 'kill', '--kill-whom=all', '--signal=KILL', 'felled');
+  const { state } = await eventually(async () => {
+    const told = await inspect('felled');
+    return told.state.kind === 'restarting' ? told : undefined;
+  }, 'it is to be started again');
+  assert.equal(state.exitCode, 137);
+  assert.match(state.ended ?? '', /^\d{4}-\d{2}-\d{2}T/);
+  assert.match(await done(['ps']), /^felled .*Restarting \(137\) .* ago, SIGKILL/m);
+  await done(['rm', '-f', 'felled']);
+  await rm(dropIns, { recursive: true });
 });
 
 /** Connections to systemd's private socket, by their inodes. */
