@@ -133,6 +133,7 @@ export async function makeContext(
           {
             'check-host-path': true,
             'write-volume': true,
+            'mount-volume': true,
             'own-volume': true,
             'bind-subpath': true,
             'unmount-below': true,
