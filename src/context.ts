@@ -117,10 +117,12 @@ export async function makeContext(
         ...loadLater<OwnMachineStep>(
           {
             'copy-tree': true,
+            'snapshot-tree': true,
             'pack-tree': true,
             'unpack-tree': true,
             'move-tree': true,
             'replace-tree': true,
+            'remove-machine-tree': true,
             'remove-directory': true,
             'set-properties': true,
             'bind-live': true,

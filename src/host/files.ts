@@ -162,7 +162,7 @@ export const systemFiles: Files = {
 };
 
 /** A tree is removed with its contents; those of a file system that somebody mounted into it are not its. */
-function refuseMounts(path: string): void {
+export function refuseMounts(path: string): void {
   const mount = mountsBelow(path).at(-1);
   if (!mount) return;
   const point = Buffer.from(mount.path, 'latin1').toString();

@@ -1,6 +1,7 @@
 import { basename, dirname, resolve } from 'node:path';
 import { programMissing } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
+import { hasProgram } from '../host/program.ts';
 import { lockNetwork } from '../network/nat.ts';
 import type { MachineChange } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
@@ -39,7 +40,7 @@ function compressionOf(file: string): readonly string[] {
 
 /**
  * Words of tar(1): a tree with all that it has, the spec first. Holes are zeros, which compress well: what reads an archive
- * that may be hostile takes no sparse files. Other file systems that are mounted in it are left out.
+ * that may be hostile takes no sparse files.
  */
 export function packWords(from: string, spec: string, path: string, archive: string): string[] {
   return [
@@ -52,7 +53,6 @@ export function packWords(from: string, spec: string, path: string, archive: str
     '--xattrs',
     '--xattrs-include=*',
     '--acls',
-    '--one-file-system',
     // Of members and hard links, not of symbolic ones.
     `--transform=flags=rh;s,^\\.\\(/\\|$\\),${treeMember}\\1,`,
     `--directory=${dirname(spec)}`,
@@ -77,8 +77,7 @@ export async function* exportMachine(
   const freeze = await unitToFreeze(deps, name, 'export', signal);
   for (const flag of compressionOf(path)) {
     const program = flag.slice(2);
-    if (!(await files.look(`/usr/bin/${program}`)) && !(await files.look(`/bin/${program}`)))
-      throw programMissing(program);
+    if (!(await hasProgram(files, program))) throw programMissing(program);
   }
   const places = placesOf(name);
   const from = made.tree.kind === 'link' ? made.tree.path : places.tree;

@@ -9,6 +9,7 @@ import { findMade, getMade, inTheWay, isMapped, isUp, type Made, unitState } fro
 import { placesOf } from './places.ts';
 import { needsRestart, planMachine } from './plan.ts';
 import {
+  atOnce,
   desiredOf,
   type Origin,
   originOfBase,
@@ -87,7 +88,8 @@ async function originOfSource(
 
 async function originFor(deps: MachineDependencies, made: Made, signal: AbortSignal): Promise<Found> {
   const freeze = await unitToFreeze(deps, made.spec.name, 'copy', signal);
-  return { origin: originOfMachine(made), ...(freeze !== undefined && { freeze }) };
+  const origin = await atOnce(deps.host.files, originOfMachine(made));
+  return { origin, ...(freeze !== undefined && { freeze }) };
 }
 
 /** Whether systemd has units of a name in memory, as it has those that another unit asks for: machines.target at boot. */
@@ -185,7 +187,8 @@ export async function* clone(deps: MachineDependencies, change: Of<'clone'>, sig
 async function originOfSnapshot(deps: MachineDependencies, made: Made, snapshot: string): Promise<Origin> {
   const { getSnapshot } = await import('./snapshot.ts');
   const { tree: path } = await getSnapshot(deps.host.files, made.spec.name, snapshot);
-  if (!made.layers) return { tree: { kind: 'copy', from: path }, root: { layers: [path] } };
+  if (!made.layers)
+    return atOnce(deps.host.files, { tree: { kind: 'copy', from: path }, root: { layers: [path] } });
   const { lower } = made.layers;
   return { tree: { kind: 'clone-of-clone', lower, upper: path }, root: { layers: [...lower, path] } };
 }

@@ -39,7 +39,7 @@ export async function* eject(
       ifInterrupted: 'undo',
       steps: [
         // Of an ejection that was cut off.
-        { do: 'remove', path: flat },
+        { do: 'remove-machine-tree', path: flat },
         ...mountStep(made),
         { do: 'copy-tree', name, from: places.tree, path: flat },
         ...(await storeSteps(deps, made, flat)),
@@ -57,13 +57,13 @@ export async function* eject(
             { do: 'stop-unit', name: places.mountUnit },
             { do: 'remove', path: places.mountFile },
             { do: 'replace-tree', path: places.tree, by: flat, aside },
-            { do: 'remove', path: aside },
+            { do: 'remove-machine-tree', path: aside },
           ] as const)
         : []),
       ...settingsSteps(desired, places),
       // A machine that starts at boot has its units in memory: they would mount what is gone.
       ...(isOverlay ? [{ do: 'reload-manager', name: places.mountUnit } as const] : []),
-      { do: 'remove', path: places.state },
+      { do: 'remove-machine-tree', path: places.state },
     ],
   });
 }

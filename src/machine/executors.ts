@@ -2,13 +2,14 @@ import { check } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import type { Executors } from '../host/step.ts';
+import { removeTree, snapshotWords, withoutMounts } from '../host/subvolume.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 import { literally } from '../systemd/escape.ts';
 import { hidden } from './places.ts';
 import { copyUnit, type OwnMachineStep } from './step.ts';
 
-/** cp(1) with all that a tree has; other file systems that are mounted in it are left out. */
-const copyWords = ['cp', '--archive', '--reflink=auto', '--one-file-system', '--'];
+/** cp(1) with all that a tree has. */
+const copyWords = ['cp', '--archive', '--reflink=auto', '--'];
 
 /** What a child works for, and where its work comes to lie. */
 type Work = { readonly name: string; readonly path: string };
@@ -29,12 +30,12 @@ export function machineExecutors(
     const client = await connect();
     if (await client.isLoaded(copyUnit(step.name), signal))
       await client.stopUnit(copyUnit(step.name), 'replace', signal);
-    await files.remove(partOf(step.path));
+    await removeTree(host, partOf(step.path));
   }
 
   async function takeBack(step: Work): Promise<void> {
     await endChild(step, undoing());
-    await files.remove(step.path);
+    await removeTree(host, step.path);
   }
 
   /** Runs a program as a unit, which leaves its work beside `path`, and puts that in its place when it is whole. */
@@ -64,7 +65,18 @@ export function machineExecutors(
       describe: step => `copy ${step.from} to ${step.path}`,
       satisfied: step => isThere(step.path),
       async apply(step, signal) {
-        await runAsUnit(step, `Copy of ${step.from}`, [...copyWords, step.from, partOf(step.path)], signal);
+        const argv = withoutMounts(step.from, [...copyWords, step.from, partOf(step.path)]);
+        await runAsUnit(step, `Copy of ${step.from}`, argv, signal);
+      },
+      clean: endChild,
+      undo: takeBack,
+    },
+    'snapshot-tree': {
+      describe: step => `make ${step.path} a snapshot of ${step.from}`,
+      satisfied: step => isThere(step.path),
+      async apply(step, signal) {
+        const argv = snapshotWords(step.from, partOf(step.path));
+        await runAsUnit(step, `Snapshot of ${step.from}`, argv, signal);
       },
       clean: endChild,
       undo: takeBack,
@@ -75,7 +87,7 @@ export function machineExecutors(
       async apply(step, signal) {
         const { packWords } = await import('./archive.ts');
         const argv = packWords(step.from, step.spec, step.path, partOf(step.path));
-        await runAsUnit(step, `Archive of ${step.from}`, argv, signal);
+        await runAsUnit(step, `Archive of ${step.from}`, withoutMounts(step.from, argv), signal);
       },
       clean: endChild,
       undo: takeBack,
@@ -121,11 +133,16 @@ export function machineExecutors(
       async apply(step) {
         // Where it was cut off between the two moves, nothing is at `path`.
         if (await isThere(step.path)) {
-          await files.remove(step.aside);
+          await removeTree(host, step.aside);
           await files.move(step.path, step.aside);
         }
         await files.move(step.by, step.path);
       },
+    },
+    'remove-machine-tree': {
+      describe: step => `remove ${step.path}`,
+      satisfied: async step => !(await isThere(step.path)),
+      apply: step => removeTree(host, step.path),
     },
     'remove-directory': {
       describe: step => `remove directory ${step.path}, if it is empty`,

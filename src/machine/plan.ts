@@ -18,8 +18,8 @@ export type NewTree =
   | { readonly kind: 'clone'; readonly lower: readonly string[]; readonly mode: number }
   /** Lies over the same bases as another machine's, with a copy of what that has changed. */
   | { readonly kind: 'clone-of-clone'; readonly lower: readonly string[]; readonly upper: string }
-  /** Is a copy of another. */
-  | { readonly kind: 'copy'; readonly from: string }
+  /** Is a copy of another; or a snapshot, which the file system makes at once. */
+  | { readonly kind: 'copy' | 'snapshot'; readonly from: string }
   /** Was made beside its place. */
   | { readonly kind: 'move'; readonly from: string }
   /** Is there, and stays when the machine goes. */
@@ -118,12 +118,8 @@ function treeSteps(
     freeze === undefined
       ? steps
       : [{ do: 'freeze-unit', name: freeze }, ...steps, { do: 'thaw-unit', name: freeze }];
-  const copy = (from: string, path: string): MachineStep => ({
-    do: 'copy-tree',
-    name: places.tree.slice(machinesDirectory.length + 1),
-    from,
-    path,
-  });
+  const name = places.tree.slice(machinesDirectory.length + 1);
+  const copy = (from: string, path: string): MachineStep => ({ do: 'copy-tree', name, from, path });
   const parent = directory(machinesDirectory, 0o700);
   switch (tree.kind) {
     case 'link':
@@ -132,6 +128,8 @@ function treeSteps(
       return [parent, { do: 'move-tree', path: tree.from, to: places.tree }];
     case 'copy':
       return [parent, ...around([copy(tree.from, places.tree)])];
+    case 'snapshot':
+      return [parent, ...around([{ do: 'snapshot-tree', name, from: tree.from, path: places.tree }])];
     case 'clone':
       return [directory(places.upper, tree.mode), ...mountSteps(places, tree.lower, loaded)];
     case 'clone-of-clone':
@@ -276,8 +274,9 @@ function treeRemoval(places: Places, tree: Tree['kind'] | 'kept'): MachineStep[]
     case 'kept':
       return [];
     case 'link':
-    case 'plain':
       return [{ do: 'remove', path: places.tree }];
+    case 'plain':
+      return [{ do: 'remove-machine-tree', path: places.tree }];
     case 'overlay':
       return [
         { do: 'stop-unit', name: places.mountUnit },
@@ -309,15 +308,15 @@ export function planRemove(
       { do: 'remove', path: hidden(places.tree, 'lck') },
       { do: 'remove-directory', path: `/run/systemd/nspawn/propagate/${name}` },
       { do: 'remove-directory', path: `/run/systemd/nspawn/unix-export/${name}` },
-      { do: 'remove', path: hidden(places.tree, 'flat') },
-      { do: 'remove', path: hidden(places.tree, 'restored') },
+      { do: 'remove-machine-tree', path: hidden(places.tree, 'flat') },
+      { do: 'remove-machine-tree', path: hidden(places.tree, 'restored') },
       { do: 'remove', path: places.dropIn },
       { do: 'remove-directory', path: places.dropIns },
       ...runtimeLimits(places),
       { do: 'remove-directory', path: `${runtimeControl}/${places.unit}.d` },
       { do: 'remove', path: places.settings },
       ...what.network,
-      { do: 'remove', path: places.state },
+      { do: 'remove-machine-tree', path: places.state },
       { do: 'reset-failed-unit', name: places.unit },
       // A target that was read with the link in place goes on wanting the unit, and so keeps it in memory.
       ...(what.enabled ? [{ do: 'reload-manager', name: places.unit } as const] : []),

@@ -1,6 +1,7 @@
 import { SpawnletError } from '../host/error.ts';
 import type { Files } from '../host/files.ts';
 import type { Host } from '../host/host.ts';
+import { canSnapshot } from '../host/subvolume.ts';
 import { Bases } from '../image/tree/bases.ts';
 import { formatTreeSource } from '../image/tree/source.ts';
 import { machinesDirectory, persistentUnits, stateDirectory } from '../names.ts';
@@ -63,6 +64,8 @@ export async function ejectedOf(files: Files): Promise<NetworkedMachine[]> {
 /** The tree of a base; throws `ERR_BASE_NOT_FOUND`. */
 export async function originOfBase(files: Files, base: string): Promise<Origin> {
   const { tree: root } = await new Bases(files).get(base);
+  if (await canSnapshot(files, root, machinesDirectory))
+    return { tree: { kind: 'snapshot', from: root }, root: { layers: [root] } };
   const entry = await files.look(root);
   const mode = entry?.kind === 'directory' ? entry.mode : 0o755;
   return { tree: { kind: 'clone', lower: [root], mode }, root: { layers: [root] } };
@@ -93,8 +96,15 @@ export function originOfMachine(made: Made): Origin {
   };
 }
 
+/** An origin that is to be copied, of which the file system makes a snapshot if it can. */
+export async function atOnce(files: Files, origin: Origin): Promise<Origin> {
+  const { tree, root } = origin;
+  if (tree.kind !== 'copy' || !(await canSnapshot(files, tree.from, machinesDirectory))) return origin;
+  return { tree: { kind: 'snapshot', from: tree.from }, root };
+}
+
 const treeOf = ({ kind, ...rest }: NewTree): Tree => {
-  if (kind === 'copy' || kind === 'move') return { kind: 'plain' };
+  if (kind === 'copy' || kind === 'snapshot' || kind === 'move') return { kind: 'plain' };
   return kind === 'link' && 'path' in rest ? { kind, path: rest.path } : { kind: 'overlay' };
 };
 
@@ -121,7 +131,8 @@ export async function whyUnmapped(
   if (tree.kind === 'overlay')
     return {
       why: 'the kernel cannot map the owners of an overlay',
-      remedy: 'a tree of its own can have one: --directory PATH, or eject',
+      remedy:
+        'a tree of its own can have one: --directory PATH, eject, or a base that is a subvolume of btrfs',
     };
   const remedy = 'with ext4, xfs or btrfs there it can have one';
   if (!(await isMappableTree(root)))

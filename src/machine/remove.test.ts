@@ -8,7 +8,7 @@ const removed = (tree: Parameters<typeof planRemove>[1]['tree']) =>
   );
 
 test('a tree goes with its machine, a link or a mount point alone where it lies elsewhere, nothing where it is kept', () => {
-  assert.deepEqual(removed('plain'), ['remove']);
+  assert.deepEqual(removed('plain'), ['remove-machine-tree']);
   assert.deepEqual(removed('link'), ['remove']);
   assert.deepEqual(removed('overlay'), ['remove-directory']);
   assert.deepEqual(removed('kept'), []);

@@ -1,5 +1,6 @@
 import { SpawnletError } from '../host/error.ts';
 import type { Files } from '../host/files.ts';
+import { canSnapshot } from '../host/subvolume.ts';
 import type { MachineChange, SnapshotRow } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
 import { unitToFreeze } from './create.ts';
@@ -62,6 +63,13 @@ export async function listSnapshots(files: Files, name: string): Promise<Snapsho
 const ownTree = ({ layers, tree }: Made, places: Places): string =>
   layers?.upper ?? (tree.kind === 'link' ? tree.path : places.tree);
 
+/** A copy of a tree, at once where the file system can. */
+async function copyStep(files: Files, work: Omit<CopyStep, 'do'>): Promise<CopyStep> {
+  return { do: (await canSnapshot(files, work.from, work.path)) ? 'snapshot-tree' : 'copy-tree', ...work };
+}
+
+type CopyStep = Extract<MachineStep, { do: 'copy-tree' | 'snapshot-tree' }>;
+
 /** Keeps a machine as it is, to come back to; it is stopped, or frozen meanwhile. */
 export async function* snapshot(
   deps: MachineDependencies,
@@ -78,7 +86,7 @@ export async function* snapshot(
     });
   const freeze = await unitToFreeze(deps, name, 'snapshot', signal);
   const record: SnapshotRecord = { version: 1, created: clock.now() };
-  const copy: MachineStep = { do: 'copy-tree', name, from: ownTree(made, machine), path: places.tree };
+  const copy = await copyStep(files, { name, from: ownTree(made, machine), path: places.tree });
   yield plan({
     title: `snapshot ${label} of machine ${name}`,
     ifInterrupted: 'undo',
@@ -122,8 +130,8 @@ export async function* restore(
     ifInterrupted: 'undo',
     steps: [
       // Of a restoration that was cut off.
-      { do: 'remove', path: fresh },
-      { do: 'copy-tree', name, from: kept.tree, path: fresh },
+      { do: 'remove-machine-tree', path: fresh },
+      await copyStep(files, { name, from: kept.tree, path: fresh }),
     ],
   });
   // The copy took its time.
@@ -141,7 +149,7 @@ export async function* restore(
     steps: [
       ...(made.layers ? [{ do: 'stop-unit', name: machine.mountUnit } as const] : []),
       { do: 'replace-tree', path, by: fresh, aside },
-      { do: 'remove', path: aside },
+      { do: 'remove-machine-tree', path: aside },
       ...overlay,
     ],
   });
@@ -160,7 +168,7 @@ export async function* removeSnapshot(
     steps: [
       // Without its record it is no snapshot, however much of its tree is left.
       { do: 'remove', path: record },
-      { do: 'remove', path: directory },
+      { do: 'remove-machine-tree', path: directory },
     ],
   });
 }

@@ -17,6 +17,8 @@ export type OwnMachineStep =
    * its own does it, which ends with the plan.
    */
   | { readonly do: 'copy-tree'; readonly name: string; readonly from: string; readonly path: string }
+  /** The same at once: a snapshot of a subvolume of btrfs, and of those that lie in it. */
+  | { readonly do: 'snapshot-tree'; readonly name: string; readonly from: string; readonly path: string }
   /** Packs a tree and the machine's spec into an archive, compressed as its name says; whole or not at all. */
   | {
       readonly do: 'pack-tree';
@@ -31,6 +33,8 @@ export type OwnMachineStep =
   | { readonly do: 'move-tree'; readonly path: string; readonly to: string }
   /** Puts the tree `by` in the place of `path`, whose own becomes `aside`; for plans that are finished. */
   | { readonly do: 'replace-tree'; readonly path: string; readonly by: string; readonly aside: string }
+  /** Removes a tree and the subvolumes in it, for plans that are finished. */
+  | { readonly do: 'remove-machine-tree'; readonly path: string }
   /** Removes a directory if it is empty. */
   | { readonly do: 'remove-directory'; readonly path: string }
   /** Changes resources of a unit that runs, in a drop-in of systemd's own. */

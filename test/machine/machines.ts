@@ -24,7 +24,9 @@ const record = {
 };
 
 /** A copy of the lab's tree, since what a lab waits for at its boot is not there for a machine without a network. */
-export const baseScript = `umask 022; mkdir -p /run/lab-root ${directory}/tree
+export const baseScript = `umask 022; mkdir -p /run/lab-root ${directory}
+if [ "$(stat --file-system --format=%T ${directory})" = btrfs ]; then btrfs subvolume create ${directory}/tree
+else mkdir -p ${directory}/tree; fi
 mount --bind / /run/lab-root
 cp -a /run/lab-root/. ${directory}/tree
 umount /run/lab-root; rmdir /run/lab-root

@@ -1,8 +1,8 @@
-import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { type Children, ended, programMissing } from '../../host/child.ts';
 import { isErrno, messageOf, SpawnletError } from '../../host/error.ts';
 import type { Files } from '../../host/files.ts';
+import { hasProgram } from '../../host/program.ts';
 import type { Recipe } from './recipe.ts';
 
 /** A tree of a Debian archive. */
@@ -134,9 +134,7 @@ export async function findBuilder(
   recipe: Pick<Recipe, 'source'>,
 ): Promise<string | undefined> {
   const wanted = buildersOf(recipe);
-  for (const name of wanted)
-    for (const directory of ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'])
-      if (await files.look(join(directory, name))) return name;
+  for (const name of wanted) if (await hasProgram(files, name)) return name;
   const [best] = wanted;
   if (best !== undefined) throw programMissing(best);
   return undefined;

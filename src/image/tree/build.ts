@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { check } from '../../host/child.ts';
-import { SpawnletError } from '../../host/error.ts';
+import { isErrno, SpawnletError } from '../../host/error.ts';
 import type { Host } from '../../host/host.ts';
+import { makeTree, removeTree } from '../../host/subvolume.ts';
 import { layersDirectory, machinesDirectory, persistentUnits } from '../../names.ts';
 import { escapePath } from '../../systemd/escape.ts';
 import { readInLayers, resolveInLayers } from '../lookup.ts';
@@ -18,7 +19,7 @@ import {
   runBuilder,
 } from './bootstrap.ts';
 import { localFile, sha256Of } from './fetch.ts';
-import { copyInto, copyTree, installPackages, placeInTree, runScript } from './provision.ts';
+import { cloneTree, copyInto, copyTree, installPackages, placeInTree, runScript } from './provision.ts';
 import type { Recipe } from './recipe.ts';
 import { unpackRootfs } from './rootfs.ts';
 import { formatTreeSource } from './source.ts';
@@ -83,21 +84,21 @@ async function begin(
       await verify(dependencies, recipe, path, places, signal);
       const jail = join(places.building, 'jail');
       await files.makeDirectory(jail, 0o755);
-      await files.makeDirectory(tree, 0o755);
+      await makeTree(host, tree, 0o755, signal);
       await unpackRootfs(children, path, { root: tree, jail }, signal);
       await files.remove(join(places.building, 'download'));
-      await unwrap(host, places);
+      await unwrap(host, places, signal);
       return;
     }
     case 'oci':
       return copyImage(dependencies, source.image, places, signal);
     case 'directory':
       requireSystem(source.path, recipe);
-      return copyTree(children, source.path, tree, signal);
+      return copyTree(host, source.path, tree, signal);
     case 'base':
-      return copyTree(children, baseTree(source.name), tree, signal);
+      return cloneTree(host, baseTree(source.name), tree, signal);
     case 'machine':
-      return copyTree(children, await stoppedMachine(host, source.name), tree, signal);
+      return cloneTree(host, await stoppedMachine(host, source.name), tree, signal);
   }
 }
 
@@ -111,7 +112,7 @@ async function bootstrap(
   const builder = (await findBuilder(host, recipe)) ?? '';
   const settings = join(places.building, 'pacman.conf');
   if (builder === 'pacstrap') await files.write(settings, pacmanSettings(recipe), 0o644);
-  await files.makeDirectory(places.newTree, 0o755);
+  await makeTree(host, places.newTree, 0o755, signal);
   const failed = (code: number, said: string) =>
     new SpawnletError('ERR_TREE_BUILD', `${builder} ended with ${code}:\n${said.slice(-2000)}`, {
       hint: 'it needs a mirror within reach, and the keys of its packages: --mirror, --keyring',
@@ -174,13 +175,24 @@ async function verify(
 }
 
 /** Images of LXD and incus have the root file system in `rootfs/`, beside what describes it. */
-async function unwrap({ files }: Pick<Host, 'files'>, { newTree, building }: Places): Promise<void> {
+async function unwrap(
+  host: Pick<Host, 'files' | 'children'>,
+  { newTree, building }: Places,
+  signal: AbortSignal,
+): Promise<void> {
+  const { files } = host;
   const inner = join(newTree, 'rootfs');
   if ((await files.look(join(newTree, 'usr'))) || (await files.look(inner))?.kind !== 'directory') return;
   const whole = join(building, 'whole');
   await files.move(newTree, whole);
-  await files.move(join(whole, 'rootfs'), newTree);
-  await files.remove(whole);
+  try {
+    await files.move(join(whole, 'rootfs'), newTree);
+  } catch (error) {
+    // Out of a subvolume nothing is moved but subvolumes.
+    if (!isErrno(error, 'EXDEV')) throw error;
+    await copyTree(host, join(whole, 'rootfs'), newTree, signal);
+  }
+  await removeTree(host, whole);
 }
 
 /** systemd-nspawn starts nothing without /usr. */
@@ -228,6 +240,7 @@ async function copyImage(
     string,
   ];
   for (const path of [mountPoint, empty]) await host.files.makeDirectory(path, 0o755);
+  await makeTree(host, places.newTree, 0o755, signal);
   // overlayfs wants two lower directories at least; the root's mode and owner are those of the topmost.
   const lower = [...images.overlay(image).toReversed(), empty].join(':');
   const argv = ['sh', '-c', merge, 'sh', layersDirectory, lower, mountPoint, places.newTree];

@@ -1,6 +1,7 @@
-import { isErrno, messageOf, SpawnletError } from '../../host/error.ts';
+import { messageOf, SpawnletError } from '../../host/error.ts';
 import type { Host } from '../../host/host.ts';
 import type { Executors } from '../../host/step.ts';
+import { removeTree } from '../../host/subvolume.ts';
 import { basesDirectory } from '../../names.ts';
 import type { SystemdClient } from '../../systemd/client.ts';
 import { environmentFile } from '../../systemd/escape.ts';
@@ -143,20 +144,6 @@ export function treeExecutors(dependencies: TreeDependencies): Executors<TreeSte
     },
   };
 }
-
-/** Removes a tree to which a killed child may add a last file. */
-export async function removeTree({ files }: Pick<Host, 'files'>, path: string): Promise<void> {
-  for (let goes = 1; ; goes++) {
-    try {
-      return await files.remove(path);
-    } catch (error) {
-      if (goes === removals || !isErrno(error, 'ENOTEMPTY')) throw error;
-    }
-  }
-}
-
-/** Children are dead after a few; something that still writes is not the build's. */
-const removals = 20;
 
 /** What `--dry-run` shows of a recipe. */
 function describeRecipe(name: string, recipe: Recipe): string {

@@ -4,6 +4,8 @@ import { posix } from 'node:path';
 import type { Readable } from 'node:stream';
 import { type Children, check, ended } from '../../host/child.ts';
 import { SpawnletError } from '../../host/error.ts';
+import type { Host } from '../../host/host.ts';
+import { canSnapshot, makeTree, snapshotWords, withoutMounts } from '../../host/subvolume.ts';
 import { resolveInLayers } from '../lookup.ts';
 import { runBuilder } from './bootstrap.ts';
 import type { CopiedFile, Recipe, Script } from './recipe.ts';
@@ -70,11 +72,24 @@ export async function copyInto(children: Children, root: string, file: CopiedFil
   await check(children, [...argv, '--remove-destination', '-T', '--', file.source, target], { signal });
 }
 
+const copy = ['cp', '--archive', '--reflink=auto', '-T'];
+
+type Hands = Pick<Host, 'children' | 'files'>;
+
 /** Copies a whole tree as it is, with owners and attributes; shared blocks where the file system has them. */
-export async function copyTree(children: Children, from: string, to: string, signal: AbortSignal) {
-  await check(children, ['cp', '--archive', '--reflink=auto', '--one-file-system', '-T', '--', from, to], {
-    signal,
-  });
+export async function copyTree(host: Hands, from: string, to: string, signal: AbortSignal): Promise<void> {
+  await makeTree(host, to, 0o755, signal);
+  await check(host.children, [...copy, '--one-file-system', '--', from, to], { signal });
+}
+
+/** The same of a tree of spawnlet's own, with the subvolumes in it; a snapshot where there can be one. */
+export async function cloneTree(host: Hands, from: string, to: string, signal: AbortSignal): Promise<void> {
+  if (await canSnapshot(host.files, from, to)) {
+    await check(host.children, snapshotWords(from, to), { signal });
+    return;
+  }
+  await makeTree(host, to, 0o755, signal);
+  await check(host.children, withoutMounts(from, [...copy, '--', from, to]), { signal });
 }
 
 /** Runs a command in the tree. It has the host's network, or none; its `/run` and `/dev` do not stay. */

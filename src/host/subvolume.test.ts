@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FakeFiles } from '../../host/files.ts';
-import { removeTree } from './executors.ts';
+import { FakeChildren } from './child.ts';
+import { FakeFiles } from './files.ts';
+import { removeTree } from './subvolume.ts';
 
 const full = () => Object.assign(new Error('not empty'), { code: 'ENOTEMPTY' });
 
@@ -17,10 +18,12 @@ class Busy extends FakeFiles {
 
 test('a tree to which a last file is added is removed, and one that is written to for ever is told of', async () => {
   const files = new Busy();
+  const children = new FakeChildren();
   await files.makeDirectory('/tree', 0o755);
   files.times = 3;
-  await removeTree({ files }, '/tree');
+  await removeTree({ files, children }, '/tree');
   assert.equal(await files.look('/tree'), undefined);
+  await files.makeDirectory('/tree', 0o755);
   files.times = Number.POSITIVE_INFINITY;
-  await assert.rejects(removeTree({ files }, '/tree'), { code: 'ENOTEMPTY' });
+  await assert.rejects(removeTree({ files, children }, '/tree'), { code: 'ENOTEMPTY' });
 });
