@@ -110,7 +110,7 @@ before(async () => {
   lab = await useLab({
     binds: [`${made.directory}:${made.directory}:ro`, `${shared}:${shared}:ro`],
     packages:
-      'arch-install-scripts bzip2 debootstrap e2fsprogs gpgv libarchive-tools makepkg mmdebstrap pacman-package-manager xz-utils zstd'.split(
+      'arch-install-scripts bzip2 createrepo-c debootstrap dnf e2fsprogs gpg gpg-agent gpgv libarchive-tools makepkg mmdebstrap pacman-package-manager rpm xz-utils zstd'.split(
         ' ',
       ),
   });
@@ -130,6 +130,33 @@ after(async () => {
 });
 
 afterEach(context => lab.explain(context));
+
+/** A release of Fedora as rpmbuild and createrepo_c make one, signed, and an update of one package. Gives its key. */
+async function fedoraMirror(): Promise<string> {
+  await shell(`mkdir -p /root/rpm; cd /root/rpm
+    export GNUPGHOME=/root/rpm/gnupg; mkdir -m 700 gnupg
+    gpg --batch --quiet --pinentry-mode loopback --passphrase '' --quick-gen-key 'Fedora of tests' rsa2048 sign never
+    arch=$(uname -m) mirror=/srv/fedora
+    make_package() {
+      printf '%s\\n' "Name: $1" "Version: $2" 'Release: 1' 'Summary: Of tests' 'License: none' 'BuildArch: noarch' \
+        %description Nothing. %install 'mkdir -p %{buildroot}/usr/share/%{name} %{buildroot}/usr/bin' \
+        'echo %{name} %{version} >%{buildroot}/usr/share/%{name}/text' 'touch %{buildroot}/usr/bin/%{name}' \
+        %files '/usr/share/%{name}' '/usr/bin/%{name}' '%post -p <lua>' \
+        'local proc, null = io.open("/proc/self/status"), io.open("/dev/null", "w")' \
+        'local said = io.open("/usr/share/%{name}/said", "w")' \
+        'said:write(proc and "proc " or "", null and "null\\n" or "")' >"$1.spec"
+      rpmbuild -bb --quiet --define "_rpmdir $3" "$1.spec"
+    }
+    release=$mirror/releases/42/Everything/$arch/os updates=$mirror/updates/42/Everything/$arch
+    for name in dnf fedora-release hello iproute passwd systemd systemd-networkd util-linux; do
+      make_package $name 1 $release
+    done
+    make_package hello 2 $updates
+    rpm --define '_gpg_name Fedora of tests' --define '__gpg /usr/bin/gpg' --addsign $release/*/*.rpm $updates/*/*.rpm
+    for directory in $release $updates; do createrepo_c --quiet $directory; done
+    gpg --export --armor >$mirror/key`);
+  return '/srv/fedora/key';
+}
 
 describe('a base of a distribution', () => {
   test('is made by mmdebstrap of what the archive’s key has signed', async () => {
@@ -182,11 +209,38 @@ describe('a base of a distribution', () => {
     await done('base', 'rm', 'arch1');
   });
 
-  test('names the package of a program that is missing', async () => {
-    assert.match(
-      await refused('ERR_PROGRAM_MISSING', 'base', 'prepare', 'f', '--from', 'fedora:42'),
-      /apt-get install dnf/,
+  test('is made by dnf of what the repository’s key has signed, updates included', async () => {
+    const key = await fedoraMirror();
+    const argv = ['base', 'prepare', 'fed', '--from', 'fedora:42', '--packages', 'hello'];
+    argv.push('--mirror', `http://127.0.0.1:${port}/srv/fedora`);
+    assert.match(await refused('ERR_TREE_UNVERIFIED', ...argv), /--keyring/);
+    assert.match(await refused('ERR_TREE_BUILD', ...argv, '--keyring', keyring), /GPG/);
+    assert.doesNotMatch(await left(), /fed/);
+    await done(...argv, '--keyring', key);
+    assert.equal(await inTree('fed', '/usr/share/hello/text'), 'hello 2\n');
+    assert.equal(await inTree('fed', '/usr/share/hello/said'), 'proc null\n', 'what its script found');
+    // The database is where Fedora's own rpm looks, and nothing of the build stays.
+    assert.equal(
+      await shell(
+        `cd ${bases}/fed/tree; find . -type f -not -path './usr/share/*' -not -path './usr/bin/*' -printf '%h\\n' | sort -u`,
+      ),
+      './usr/lib/sysimage/rpm\n./var/lib/dnf\n',
     );
+    await done('base', 'rm', 'fed');
+    await done(...argv, '--insecure');
+    await done('base', 'rm', 'fed');
+  });
+
+  test('names the package of a program that is missing', async () => {
+    await shell('mv /usr/bin/dnf /usr/bin/dnf.away');
+    try {
+      assert.match(
+        await refused('ERR_PROGRAM_MISSING', 'base', 'prepare', 'f', '--from', 'fedora:42'),
+        /apt-get install dnf/,
+      );
+    } finally {
+      await shell('mv /usr/bin/dnf.away /usr/bin/dnf');
+    }
   });
 });
 

@@ -3,6 +3,7 @@ import { type Children, ended, programMissing } from '../../host/child.ts';
 import { isErrno, messageOf, SpawnletError } from '../../host/error.ts';
 import type { Files } from '../../host/files.ts';
 import { hasProgram } from '../../host/program.ts';
+import { dnfArgv, dnfSettings } from './fedora.ts';
 import type { Recipe } from './recipe.ts';
 
 /** A tree of a Debian archive. */
@@ -21,10 +22,7 @@ export interface DebianTree {
 const essentials = {
   debian: ['dbus', 'iproute2', 'libpam-systemd', 'login', 'passwd', 'systemd', 'systemd-sysv'],
   arch: ['base'],
-  fedora: ['dnf', 'fedora-release', 'iproute', 'passwd', 'systemd'],
 } as const;
-
-const fedoraMirror = 'https://dl.fedoraproject.org/pub/fedora/linux';
 
 export function mmdebstrapArgv(tree: DebianTree, root: string): string[] {
   const { mirror, components = [], keyring } = tree;
@@ -67,7 +65,7 @@ export const archServer = (mirror: string | undefined): string =>
   mirror === undefined ? archMirror : mirror.includes('$repo') ? mirror : `${mirror}/$repo/os/$arch`;
 
 /** pacman.conf(5) for the build alone; the tree gets the one of its own package. */
-export function pacmanSettings({ mirror, components, keyring, insecure }: Recipe): string {
+function pacmanSettings({ mirror, components, keyring, insecure }: Recipe): string {
   const repositories = components.length > 0 ? components : ['core', 'extra'];
   const options = [
     '[options]',
@@ -83,30 +81,6 @@ export function pacmanSettings({ mirror, components, keyring, insecure }: Recipe
 function pacstrapArgv(recipe: Recipe, root: string, settings: string): string[] {
   // Neither the host's keys, of which one is secret, nor its list of mirrors.
   return ['pacstrap', '-C', settings, '-G', '-M', root, ...essentials.arch, ...recipe.packages];
-}
-
-function dnfArgv(recipe: Recipe, release: string, root: string): string[] {
-  const { mirror = fedoraMirror, keyring, insecure } = recipe;
-  const key = keyring ?? `/usr/share/distribution-gpg-keys/fedora/RPM-GPG-KEY-fedora-${release}-primary`;
-  const path = release === 'rawhide' ? 'development/rawhide' : `releases/${release}`;
-  const url = mirror === fedoraMirror ? `${mirror}/${path}/Everything/$basearch/os/` : mirror;
-  return [
-    'dnf',
-    '--quiet',
-    '--assumeyes',
-    `--installroot=${root}`,
-    `--releasever=${release}`,
-    '--disablerepo=*',
-    `--repofrompath=spawnlet,${url}`,
-    '--enablerepo=spawnlet',
-    `--setopt=spawnlet.gpgcheck=${insecure ? 0 : 1}`,
-    ...(insecure ? [] : [`--setopt=spawnlet.gpgkey=file://${key}`]),
-    '--setopt=install_weak_deps=False',
-    '--setopt=tsflags=nodocs',
-    'install',
-    ...essentials.fedora,
-    ...recipe.packages,
-  ];
 }
 
 /** Programs that can make the tree of a recipe, the best first; empty where none is needed. */
@@ -128,6 +102,13 @@ export function buildersOf({ source }: Pick<Recipe, 'source'>): readonly string[
   }
 }
 
+/** The settings of the program that makes the tree, where it has none on its command line. */
+export function settingsOf(recipe: Recipe): string | undefined {
+  const { source } = recipe;
+  if (source.kind === 'arch') return pacmanSettings(recipe);
+  return source.kind === 'fedora' ? dnfSettings(recipe, source.release) : undefined;
+}
+
 /** The first of these programs that is installed. Throws `ERR_PROGRAM_MISSING` for the first where none is. */
 export async function findBuilder(
   { files }: { readonly files: Files },
@@ -140,11 +121,11 @@ export async function findBuilder(
   return undefined;
 }
 
-/** The command that makes the tree of a distribution in `root`; `settings` is a file with {@link pacmanSettings}. */
+/** The command that makes the tree of a distribution in `root`; `settings` is a file with what {@link settingsOf} gives. */
 export function bootstrapArgv(recipe: Recipe, builder: string, root: string, settings: string): string[] {
   const { source } = recipe;
   if (source.kind === 'arch') return pacstrapArgv(recipe, root, settings);
-  if (source.kind === 'fedora') return dnfArgv(recipe, source.release, root);
+  if (source.kind === 'fedora') return dnfArgv(recipe, source.release, root, settings);
   if (source.kind !== 'debian' && source.kind !== 'ubuntu')
     throw new Error(`${source.kind} is not made by ${builder}`);
   const { mirror, keyring, insecure, components } = recipe;

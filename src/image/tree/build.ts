@@ -5,21 +5,14 @@ import type { Host } from '../../host/host.ts';
 import { makeTree, removeTree } from '../../host/subvolume.ts';
 import { layersDirectory, machinesDirectory, persistentUnits } from '../../names.ts';
 import { escapePath } from '../../systemd/escape.ts';
-import { readInLayers, resolveInLayers } from '../lookup.ts';
+import { resolveInLayers } from '../lookup.ts';
 import { formatReference, parseReference } from '../reference.ts';
 import type { Store } from '../store.ts';
 import { baseTree, type Places } from './bases.ts';
-import {
-  archServer,
-  asFull,
-  bootstrapArgv,
-  buildersOf,
-  findBuilder,
-  pacmanSettings,
-  runBuilder,
-} from './bootstrap.ts';
+import { asFull, buildersOf, runBuilder } from './bootstrap.ts';
+import { bootstrap } from './distribution.ts';
 import { localFile, sha256Of } from './fetch.ts';
-import { cloneTree, copyInto, copyTree, installPackages, placeInTree, runScript } from './provision.ts';
+import { cloneTree, copyInto, copyTree, installPackages, runScript } from './provision.ts';
 import type { Recipe } from './recipe.ts';
 import { unpackRootfs } from './rootfs.ts';
 import { formatTreeSource } from './source.ts';
@@ -78,7 +71,7 @@ async function begin(
     case 'ubuntu':
     case 'arch':
     case 'fedora':
-      return bootstrap(dependencies, recipe, places, signal);
+      return bootstrap(host, recipe, places, signal);
     case 'tar': {
       const path = await localFile(source.location, join(places.building, 'download'), env, signal);
       await verify(dependencies, recipe, path, places, signal);
@@ -100,47 +93,6 @@ async function begin(
     case 'machine':
       return cloneTree(host, await stoppedMachine(host, source.name), tree, signal);
   }
-}
-
-async function bootstrap(
-  { host }: BuildDependencies,
-  recipe: Recipe,
-  places: Places,
-  signal: AbortSignal,
-): Promise<void> {
-  const { children, files } = host;
-  const builder = (await findBuilder(host, recipe)) ?? '';
-  const settings = join(places.building, 'pacman.conf');
-  if (builder === 'pacstrap') await files.write(settings, pacmanSettings(recipe), 0o644);
-  await makeTree(host, places.newTree, 0o755, signal);
-  const failed = (code: number, said: string) =>
-    new SpawnletError('ERR_TREE_BUILD', `${builder} ended with ${code}:\n${said.slice(-2000)}`, {
-      hint: 'it needs a mirror within reach, and the keys of its packages: --mirror, --keyring',
-    });
-  try {
-    await runBuilder(children, bootstrapArgv(recipe, builder, places.newTree, settings), failed, signal);
-  } catch (error) {
-    // debootstrap says no more than to look there, and the tree is about to go.
-    if (builder === 'debootstrap' && error instanceof SpawnletError)
-      error.message += `\n${lastWords(places.newTree, '/debootstrap/debootstrap.log')}`;
-    throw error;
-  }
-  const clean = async (path: string) => files.remove(await placeInTree(children, places.newTree, path));
-  if (builder === 'pacstrap') {
-    await clean('/var/cache/pacman/pkg');
-    const list = await placeInTree(children, places.newTree, '/etc/pacman.d/mirrorlist');
-    await files.write(list, `Server = ${archServer(recipe.mirror)}\n`, 0o644);
-  } else if (builder !== 'dnf') {
-    // Copies of this host's own.
-    await clean('/etc/hostname');
-    await clean('/etc/resolv.conf');
-  }
-}
-
-/** The end of a log of the tree; empty if it has none. */
-function lastWords(root: string, path: string): string {
-  const text = readInLayers([{ directory: root, opaque: new Set() }], path)?.toString() ?? '';
-  return text.trimEnd().split('\n').slice(-5).join('\n');
 }
 
 /** The file is what its checksum and its signature say. */

@@ -152,7 +152,7 @@ function describeRecipe(name: string, recipe: Recipe): string {
   const lines = [
     builder === undefined
       ? formatTreeSource(recipe.source)
-      : bootstrapArgv(recipe, builder, newTree, 'pacman.conf').join(' '),
+      : bootstrapArgv(recipe, builder, newTree, 'settings').join(' '),
     ...(builder === undefined && recipe.packages.length > 0
       ? [`packages: ${recipe.packages.join(' ')}`]
       : []),

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SpawnletError } from '../../host/error.ts';
-import { bootstrapArgv, confined, pacmanSettings } from './bootstrap.ts';
+import { bootstrapArgv, confined, settingsOf } from './bootstrap.ts';
 import { baseNameOf, differences, recipeDigest, recipeOf } from './recipe.ts';
+import type { TreeSource } from './source.ts';
 
 const debian = { kind: 'debian', suite: 'bookworm' } as const;
 const url = { kind: 'tar', location: 'https://example.org/x.tar' } as const;
@@ -86,12 +87,27 @@ test('what nobody signed is taken only where that is said', () => {
     bootstrapArgv(recipeOf(debian, { mirror, insecure }), 'mmdebstrap', '/root', '').join(' ');
   assert.doesNotMatch(argv(false), /trusted/);
   assert.match(argv(true), /deb \[trusted=yes\] http:\/\/127\.0\.0\.1\/debian bookworm main/);
-  assert.match(pacmanSettings(recipeOf({ kind: 'arch' })), /^SigLevel = Required/m);
-  assert.match(pacmanSettings(recipeOf({ kind: 'arch' }, { insecure: true })), /^SigLevel = Never/m);
-  const dnf = (insecure: boolean) =>
-    bootstrapArgv(recipeOf({ kind: 'fedora', release: '42' }, { insecure }), 'dnf', '/root', '').join(' ');
-  assert.match(dnf(false), /gpgcheck=1 --setopt=spawnlet.gpgkey=file:\/\/\/usr\/share/);
-  assert.match(dnf(true), /gpgcheck=0/);
+  const settings = (source: TreeSource, insecure: boolean) =>
+    settingsOf(recipeOf(source, { insecure })) ?? '';
+  assert.match(settings({ kind: 'arch' }, false), /^SigLevel = Required/m);
+  assert.match(settings({ kind: 'arch' }, true), /^SigLevel = Never/m);
+  const fedora = { kind: 'fedora', release: '42' } as const;
+  assert.match(settings(fedora, false), /^gpgcheck=True$/m);
+  assert.match(settings(fedora, false), /^gpgkey=file:\/\/\/usr\/share/m);
+  assert.match(settings(fedora, true), /^gpgcheck=False$/m);
+});
+
+test('a mirror of Fedora has a release and its updates, unless one repository is named with variables of dnf', () => {
+  const urls = (release: string, mirror: string) =>
+    (settingsOf(recipeOf({ kind: 'fedora', release }, { mirror })) ?? '').match(/(?<=^baseurl=).*/gm);
+  assert.deepEqual(urls('42', 'https://x/linux'), [
+    'https://x/linux/releases/$releasever/Everything/$basearch/os/',
+    'https://x/linux/updates/$releasever/Everything/$basearch/',
+  ]);
+  assert.deepEqual(urls('rawhide', 'https://x/linux'), [
+    'https://x/linux/development/rawhide/Everything/$basearch/os/',
+  ]);
+  assert.deepEqual(urls('42', 'https://x/$basearch'), ['https://x/$basearch']);
 });
 
 test('a build ends with the process that asked for it', () => {
