@@ -32,6 +32,7 @@ export function guestFiles(
     ...localeFiles(firstBoot.locale, os),
     ...firstBoot.copy.map(({ source, target }) => ({ path: target, copy: source })),
     ...cloudInitFiles(spec, os, identity),
+    ...(os.cloudInit && network.length > 0 ? cloudInitNetworkFiles(os) : []),
     ...network,
     ...firstBootFiles(spec, os),
   ];
@@ -175,5 +176,17 @@ function cloudInitFiles(spec: MachineSpec, os: GuestOs, identity: Identity): Gue
     ...(os.cloudInitSeed.includes('user-data')
       ? []
       : [{ path: `${seed}/user-data`, content: '#cloud-config\n{}\n' }]),
+  ];
+}
+
+/** cloud-init would write settings of DHCP beside those of the machine's network, unless the seed says what it is to write. */
+function cloudInitNetworkFiles(os: GuestOs): GuestFile[] {
+  if (os.cloudInitSeed.includes('network-config')) return [];
+  const comment = '# Written by spawnlet, as the settings of the network are.';
+  return [
+    {
+      path: '/etc/cloud/cloud.cfg.d/99-spawnlet-network.cfg',
+      content: `${comment}\nnetwork: { config: disabled }\n`,
+    },
   ];
 }
