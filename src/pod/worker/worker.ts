@@ -441,8 +441,6 @@ export class PodWorker {
   /** Waits until the program runs, then for its hook. What that said if it failed; nothing else keeps it. */
   async #postStart(container: Member['spec'], run: AbortSignal): Promise<string | undefined> {
     const action = container.lifecycle?.postStart;
-    const needed = action !== undefined || Object.keys(probesOf(container)).length > 0;
-    if (!needed) return undefined;
     try {
       await until('there', `${containerDirectory(this.identity.uid, container.name)}/started`, run);
       if (!action) return undefined;
