@@ -8,8 +8,8 @@ import type {
   Volume,
   VolumeMount,
 } from '../../src/pod/api/kubernetes.ts';
+import type { VolumeObjects } from '../../src/pod/volumes/content/payload.ts';
 import type { MountFacts } from '../../src/pod/volumes/mounts.ts';
-import type { VolumeObjects } from '../../src/pod/volumes/payload.ts';
 
 export const uid = '0a1b2c3d-1111-2222-3333-444455556666';
 

@@ -78,6 +78,7 @@ describe('a subPath', () => {
       assert.equal(gid, 2000, path);
     }
     await assert.rejects(bind('none', { make: false }), { code: 'ERR_SUBPATH' });
+    await assert.rejects(bind('none', { root: join(work, 'none') }), { code: 'ERR_SUBPATH' });
   });
 
   test('goes through links that stay in the volume', async () => {

@@ -23,11 +23,11 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { updateVolume, volumeExecutors } from '../../src/pod/volumes/executors.ts';
-import { giveToGroup } from '../../src/pod/volumes/ownership.ts';
 import { filesOf } from '../../src/pod/volumes/plan.ts';
-import { textInVolume } from '../../src/pod/volumes/read.ts';
 import type { CheckHostPath, WriteVolume } from '../../src/pod/volumes/step.ts';
-import { usageOf } from '../../src/pod/volumes/usage.ts';
+import { giveToGroup } from '../../src/pod/volumes/tree/ownership.ts';
+import { textInVolume } from '../../src/pod/volumes/tree/read.ts';
+import { usageOf } from '../../src/pod/volumes/tree/usage.ts';
 import { plainFacts, podOf, TestObjects } from '../harness/pod-volumes.ts';
 import { swap } from '../harness/swapper.ts';
 import { host, objects, room, signal } from './volume-host.ts';
@@ -191,7 +191,7 @@ test('a reader sees all files of one state or all of the next, never some of eac
 /** Writes two states in turn until it is killed. */
 const writer = (
   path: string,
-) => `import { writeAtomically } from '${import.meta.dirname}/../../src/pod/volumes/atomic.ts';
+) => `import { writeAtomically } from '${import.meta.dirname}/../../src/pod/volumes/content/atomic.ts';
 const state = text => new Map(['a', 'b', 'd/' + text].map(name => [name, { content: Buffer.from(text), mode: 0o644, uid: 0 }]));
 for (let n = 0; ; n++) {
   writeAtomically('${path}', state(n % 2 ? 'odd' : 'even'), { group: undefined, now: Date.now() });

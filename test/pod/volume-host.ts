@@ -84,6 +84,7 @@ export async function runIn(
 ): Promise<string> {
   const name = `volumes-${++count}`;
   const layer = `${layersDirectory}/thishost`;
+  await host.files.makeDirectory(layersDirectory, 0o755);
   if ((await host.files.look(layer)) === undefined) await host.files.link(layer, '/');
   const said = await mkdtemp('/var/tmp/said-');
   const plan = runPlan({ name, command: ['/bin/bash', '-c', `{ ${script}\n} > /said/out 2>&1`], capAdd });

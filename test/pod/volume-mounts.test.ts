@@ -12,7 +12,7 @@ import { type MountFacts, mountsOf, planSubPaths } from '../../src/pod/volumes/m
 import { podDirectory, volumeDirectory } from '../../src/pod/volumes/places.ts';
 import { mountUnitsOf, planVolumes } from '../../src/pod/volumes/plan.ts';
 import { mountUnitsThere, planVolumeRemoval } from '../../src/pod/volumes/removal.ts';
-import { usageOf } from '../../src/pod/volumes/usage.ts';
+import { usageOf } from '../../src/pod/volumes/tree/usage.ts';
 import { eventually, system } from '../app/tools.ts';
 import { container, factsWith, podOf, uid } from '../harness/pod-volumes.ts';
 import {

@@ -8,13 +8,13 @@ import { mountsBelow } from '../../host/mounts.ts';
 import { removeEntry } from '../../host/removal.ts';
 import type { Executors, Json } from '../../host/step.ts';
 import { unmountBelow } from '../../host/unmount.ts';
-import { holds, writeAtomically } from './atomic.ts';
-import { isAsWanted, makeHostPath } from './host-path.ts';
-import { giveToGroup, isOwned } from './ownership.ts';
-import { type Payload, payloadOf, type VolumeObjects } from './payload.ts';
-import type { Source } from './sources.ts';
+import { holds, writeAtomically } from './content/atomic.ts';
+import { type Payload, payloadOf, type VolumeObjects } from './content/payload.ts';
+import type { Source } from './content/sources.ts';
 import type { OwnVolumeStep, WriteVolume } from './step.ts';
-import { bindSubPath, isBound, unbindSubPath } from './sub-path.ts';
+import { isAsWanted, makeHostPath } from './tree/host-path.ts';
+import { giveToGroup, isOwned } from './tree/ownership.ts';
+import { bindSubPath, isBound, unbindSubPath } from './tree/sub-path.ts';
 
 /** What executors of volumes work with. */
 export interface VolumeRoom {

@@ -27,7 +27,12 @@ function optionsOf(volume: Volume, facts = plainFacts, spec = {}): string | unde
   return /^Options=(.*)$/m.exec(units.join())?.[1];
 }
 
-const own = ['make-directory POD 700', 'make-directory POD/volumes 700'];
+const own = [
+  'make-directory /var/lib/spawnlet 700',
+  'make-directory /var/lib/spawnlet/pods 700',
+  'make-directory POD 700',
+  'make-directory POD/volumes 700',
+];
 
 describe('the plan of a volume', () => {
   test('that is an emptyDir is a directory, open to all', () => {

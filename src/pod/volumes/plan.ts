@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { transientUnits } from '../../names.ts';
+import { podsDirectory, stateDirectory, transientUnits } from '../../names.ts';
 import type { Pod, Volume } from '../api/kubernetes.ts';
 import { nameOf, type VolumeFacts } from './facts.ts';
 import { emptyLayer, mountOfVolume, mountUnit, secretMount } from './mount-unit.ts';
@@ -23,7 +23,7 @@ export function planVolumes(pod: Pod, facts: VolumeFacts): VolumeStep[] {
   const { uid } = nameOf(pod);
   const own = volumes.some(([, { kind }]) => kind !== 'host-path');
   return [
-    ...(own ? [directory(podDirectory(uid), 0o700), ownDirectory(volumesDirectory(uid), 0o700)] : []),
+    ...(own ? ownDirectories(uid) : []),
     ...secretSteps(pod, volumes, facts),
     ...volumes.flatMap(([volume, is]) => stepsOf(pod, volume, is, facts)),
   ];
@@ -43,6 +43,12 @@ export function filesOf(pod: Pod, facts: VolumeFacts): WriteVolume[] {
 }
 
 const directory = (path: string, mode: number): VolumeStep => ({ do: 'make-directory', path, mode });
+
+/** Nobody but root gets to what lies in them. */
+const ownDirectories = (uid: string): readonly VolumeStep[] => [
+  ...[stateDirectory, podsDirectory, podDirectory(uid)].map(path => directory(path, 0o700)),
+  ownDirectory(volumesDirectory(uid), 0o700),
+];
 
 /** With all that comes to lie in it. */
 const ownDirectory = (path: string, mode: number): VolumeStep => ({

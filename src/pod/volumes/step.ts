@@ -1,7 +1,7 @@
 import type { HostStep } from '../../host/step.ts';
 import type { SystemdStep } from '../../systemd/executors.ts';
+import type { Source } from './content/sources.ts';
 import type { PodName } from './facts.ts';
-import type { Source } from './sources.ts';
 
 /** Makes a path of the host what a hostPath volume wants it to be, or says why it is not. What it makes stays. */
 export interface CheckHostPath {

@@ -3,9 +3,9 @@ import { SpawnletError } from '../../host/error.ts';
 import type { Pod, Volume } from '../api/kubernetes.ts';
 import { countOf, unitsOf } from '../spec/quantity.ts';
 import { enforcedLimit } from '../spec/resources.ts';
+import { areSecret, type Source, sourcesOf } from './content/sources.ts';
 import { type Claim, nameOf, type VolumeFacts } from './facts.ts';
 import { claimDirectory, mountedDirectory, volumeDirectory } from './places.ts';
-import { areSecret, type Source, sourcesOf } from './sources.ts';
 
 export type PodVolume =
   /** A directory on the disk; `kept` outlives the pod. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { podOf, uid } from '../../../test/harness/pod-volumes.ts';
+import { podOf, uid } from '../../../../test/harness/pod-volumes.ts';
 import { exceededLimit, limitedVolumes } from './usage.ts';
 
 const volumes = `/var/lib/spawnlet/pods/${uid}/volumes`;

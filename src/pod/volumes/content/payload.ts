@@ -1,7 +1,7 @@
 /** What is in the files of a volume, checked: their paths come from users, and from objects that others may write. */
-import { SpawnletError } from '../../host/error.ts';
-import type { ConfigMap, Secret } from '../api/kubernetes.ts';
-import type { PodName } from './facts.ts';
+import { SpawnletError } from '../../../host/error.ts';
+import type { ConfigMap, Secret } from '../../api/kubernetes.ts';
+import type { PodName } from '../facts.ts';
 import type { Source } from './sources.ts';
 
 /** Where a volume's content comes from. */

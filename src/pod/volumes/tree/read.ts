@@ -1,8 +1,8 @@
 /** A file that a container has left in a volume, for variables that come from one. */
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { isErrno } from '../../host/error.ts';
-import { pathOf, pathOnly } from '../../host/handle.ts';
-import { walk } from '../../host/walk.ts';
+import { isErrno } from '../../../host/error.ts';
+import { pathOf, pathOnly } from '../../../host/handle.ts';
+import { walk } from '../../../host/walk.ts';
 
 /** Kubernetes reads no more of such a file. */
 const maxBytes = 64 * 1024;

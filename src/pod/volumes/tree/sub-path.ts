@@ -11,12 +11,12 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { type Children, ended } from '../../host/child.ts';
-import { isErrno, SpawnletError } from '../../host/error.ts';
-import { handlePath, mountOf, pathOnly } from '../../host/handle.ts';
-import { unmountBelow } from '../../host/unmount.ts';
-import { type Spot, walk } from '../../host/walk.ts';
-import type { BindSubPath } from './step.ts';
+import { type Children, ended } from '../../../host/child.ts';
+import { isErrno, SpawnletError } from '../../../host/error.ts';
+import { handlePath, mountOf, pathOnly } from '../../../host/handle.ts';
+import { unmountBelow } from '../../../host/unmount.ts';
+import { type Spot, walk } from '../../../host/walk.ts';
+import type { BindSubPath } from '../step.ts';
 
 /** A handle that is closed when it is disposed of. */
 class Held implements Disposable {
@@ -31,13 +31,24 @@ class Held implements Disposable {
   }
 }
 
+/** Undefined if nothing is there. */
+function open(path: string): Held | undefined {
+  try {
+    return new Held(path);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
 /**
  * Binds what lies at the path in the volume at its place. What is bound is what was found: the kernel is given a handle, and
  * no path to follow once more.
  * @throws ERR_SUBPATH if it leads out of the volume, or nowhere.
  */
 export async function bindSubPath(step: BindSubPath, children: Children, signal: AbortSignal): Promise<void> {
-  using root = new Held(step.root);
+  using root = open(step.root);
+  if (!root) throw blocked(step, 'the volume is not there');
   using spot = find(root.handle, step, step.make);
   if (spot?.found === undefined) throw blocked(step, 'there is nothing at that path');
   await unmountBelow(step.path, children, signal);
@@ -47,11 +58,11 @@ export async function bindSubPath(step: BindSubPath, children: Children, signal:
 
 /** Whether what the path leads to is bound at its place already. */
 export function isBound(step: BindSubPath): boolean {
-  if (lstatSync(step.path, { throwIfNoEntry: false }) === undefined) return false;
-  using root = new Held(step.root);
+  using root = open(step.root);
+  using place = open(step.path);
+  if (!root || !place) return false;
   using spot = find(root.handle, step, false);
   if (spot?.found === undefined) return false;
-  using place = new Held(step.path);
   using above = new Held(dirname(step.path));
   return mountOf(place.handle) !== mountOf(above.handle) && isSame(spot.found, place.handle);
 }

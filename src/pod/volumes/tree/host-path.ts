@@ -1,7 +1,7 @@
 /** What Kubernetes wants of a path of the host before it is given to a container. */
 import { closeSync, mkdirSync, openSync, type Stats, statSync } from 'node:fs';
-import { isErrno, messageOf, SpawnletError } from '../../host/error.ts';
-import type { CheckHostPath } from './step.ts';
+import { isErrno, messageOf, SpawnletError } from '../../../host/error.ts';
+import type { CheckHostPath } from '../step.ts';
 
 type Kind = 'directory' | 'file' | 'socket' | 'character device' | 'block device';
 

@@ -10,7 +10,7 @@ import {
   type Stats,
 } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import { at, enter, mountOf, pathOf, pathOnly } from '../../host/handle.ts';
+import { at, enter, mountOf, pathOf, pathOnly } from '../../../host/handle.ts';
 
 /** What the group may do: read and write, and search directories, in which what is made is the group's. */
 const ofGroup = { file: 0o660, directory: 0o2770 };

@@ -25,7 +25,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { isErrno, SpawnletError } from '../../host/error.ts';
+import { isErrno, SpawnletError } from '../../../host/error.ts';
 import type { Payload, PayloadFile } from './payload.ts';
 
 const current = '..data';

@@ -1,8 +1,14 @@
 /** What the files of configMap, secret, downwardAPI and projected volumes come from, decided but for the content. */
-import { SpawnletError } from '../../host/error.ts';
-import type { DownwardAPIVolumeFile, KeyToPath, Pod, Volume, VolumeProjection } from '../api/kubernetes.ts';
-import { containerResource, podField } from '../spec/variables/downward.ts';
-import type { VolumeFacts } from './facts.ts';
+import { SpawnletError } from '../../../host/error.ts';
+import type {
+  DownwardAPIVolumeFile,
+  KeyToPath,
+  Pod,
+  Volume,
+  VolumeProjection,
+} from '../../api/kubernetes.ts';
+import { containerResource, podField } from '../../spec/variables/downward.ts';
+import type { VolumeFacts } from '../facts.ts';
 
 /** A file of an object's key. */
 export interface Item {

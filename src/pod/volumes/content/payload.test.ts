@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import * as fc from 'fast-check';
-import { TestObjects } from '../../../test/harness/pod-volumes.ts';
-import { SpawnletError } from '../../host/error.ts';
+import { TestObjects } from '../../../../test/harness/pod-volumes.ts';
+import { SpawnletError } from '../../../host/error.ts';
 import { payloadOf } from './payload.ts';
 import type { Source } from './sources.ts';
 

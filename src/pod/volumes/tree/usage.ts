@@ -1,10 +1,10 @@
 /** What pods' volumes hold, and which hold more than they may: the kubelet evicts such a pod. */
 import { statfs } from 'node:fs/promises';
-import type { Children } from '../../host/child.ts';
-import type { Pod } from '../api/kubernetes.ts';
-import { nameOf } from './facts.ts';
-import { mountedDirectory, volumeDirectory } from './places.ts';
-import { sizeLimitOf, volumesInUse } from './volume.ts';
+import type { Children } from '../../../host/child.ts';
+import type { Pod } from '../../api/kubernetes.ts';
+import { nameOf } from '../facts.ts';
+import { mountedDirectory, volumeDirectory } from '../places.ts';
+import { sizeLimitOf, volumesInUse } from '../volume.ts';
 
 /** An emptyDir that has a limit. */
 export interface LimitedVolume {
