@@ -184,7 +184,7 @@ describe('the removal of a pod’s volumes', () => {
     const left = join(place('empty-dir', 'tmp'), 'a/left');
     await mkdir(left, { recursive: true });
     await system('mount', '--bind', work, left);
-    const tree = [{ do: 'remove-tree', path: pod } as const];
+    const tree = [{ do: 'remove-tree', path: join(pod, 'volumes') } as const];
     await assert.rejects(apply(tree, 'finish'), { code: 'ERR_MOUNTED' });
     assert.equal(await readFile(join(work, 'file'), 'utf8'), 'of the host');
     await remove(uid);
@@ -279,6 +279,9 @@ describe('a container', () => {
     );
     assert.equal(said, 'done\n');
     assert.equal(await readFile(join(work, 'a/b/file'), 'utf8'), 'text\n');
+    const conf = { name: 'conf', configMap: { name: 'app' } };
+    const file = await run(conf, { subPath: 'conf', mountPath: '/etc/app.conf' }, 'cat /etc/app.conf');
+    assert.equal(file, 'plain');
   });
 
   test('with a read-only volume writes to what is mounted in it, unless it is so recursively', async () => {

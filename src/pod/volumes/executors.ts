@@ -26,7 +26,7 @@ export interface VolumeRoom {
 /** TMPFS_MAGIC of linux/magic.h. */
 const tmpfs = 0x01021994;
 
-const undoing = () => AbortSignal.timeout(60_000);
+const inAMinute = () => AbortSignal.timeout(60_000);
 
 /**
  * Writes a volume's files anew if its objects have changed: what keeps a running pod's volumes up to date. True if they had.
@@ -117,14 +117,14 @@ export function volumeExecutors(room: VolumeRoom): Executors<OwnVolumeStep> {
       body: ({ sources }) => sources.map(lineOf).join('\n'),
       satisfied: async step => {
         if (!isThere(step.path)) return false;
-        return holds(step.path, await payloadNow(step, room, undoing()), step.group);
+        return holds(step.path, await payloadNow(step, room, inAMinute()), step.group);
       },
       prior: async step => ({ there: isThere(step.path) }),
       apply: async (step, signal) => {
         await updateVolume(step, room, signal);
       },
       undo: async (step, prior) => {
-        if (!wasThere(prior)) await removeTree(step.path, undoing());
+        if (!wasThere(prior)) await removeTree(step.path, inAMinute());
       },
     },
     'own-volume': {
@@ -148,14 +148,14 @@ export function volumeExecutors(room: VolumeRoom): Executors<OwnVolumeStep> {
         await check(children, ['mount', ...words], { signal });
       },
       undo: async ({ path }) => {
-        if (isThere(path)) await unmountBelow(path, children, undoing());
+        if (isThere(path)) await unmountBelow(path, children, inAMinute());
       },
     },
     'bind-subpath': {
       describe: ({ volume, subPath, path }) => `bind ${subPath} of volume ${volume} to ${path}`,
       satisfied: async step => isBound(step),
       apply: (step, signal) => bindSubPath(step, children, signal),
-      undo: ({ path }) => unbindSubPath(path, children, undoing()),
+      undo: ({ path }) => unbindSubPath(path, children, inAMinute()),
     },
     'unmount-below': {
       describe: ({ path }) => `unmount what is mounted below ${path}`,

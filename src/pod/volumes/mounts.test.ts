@@ -84,6 +84,12 @@ describe('a subPath', () => {
     assert.deepEqual(stepsOf(empty, {}), []);
   });
 
+  test('has a place that is no longer in a unit’s name than systemd takes', () => {
+    const main = container(`a${'-'.repeat(61)}b`, { name: 'v', mountPath: '/v', subPath: 'a' });
+    const [mount] = mountsOf(podOf([empty], { containers: [main] }), main, plainFacts);
+    assert.match(mount?.kind === 'bind' ? mount.source : '', /\/subpaths\/a-{11}_[0-9a-f]{12}\/0$/);
+  });
+
   test('of an image is not made', () => {
     const facts = factsWith({ images: new Map([['v', ['l']]]) });
     const [, , bind] = stepsOf({ name: 'v', image: { reference: 'i' } }, { subPath: 'a' }, facts);

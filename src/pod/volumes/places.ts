@@ -31,21 +31,25 @@ export const volumeDirectory = (uid: string, shelf: Shelf, name: string): string
 export const mountUnitOf = (path: string): string => `${escapePath(path)}.mount`;
 
 /**
- * The directory of a volume that a unit of its own mounts. The unit is named after it: a volume's name that would make that
- * too long, each `-` being four bytes in there, is cut, and told apart by its digest.
+ * A name in a directory where something is mounted. A unit is named after the path: a name that would make that too long, each
+ * `-` being four bytes in there, is cut, and told apart by its digest. `below` is what follows the name.
  */
-export function mountedDirectory(uid: string, shelf: Shelf, name: string): string {
-  const path = volumeDirectory(uid, shelf, name);
-  if (mountUnitOf(path).length <= maxName) return path;
-  return `${shelfOf(uid, shelf)}/${name.slice(0, 12)}_${sha256(name).toString('hex', 0, 6)}`;
+function mountedName(directory: string, name: string, below = ''): string {
+  const path = `${directory}/${part(name)}`;
+  if (mountUnitOf(path + below).length <= maxName) return path;
+  return `${directory}/${name.slice(0, 12)}_${sha256(name).toString('hex', 0, 6)}`;
 }
+
+/** The directory of a volume that is a mount of its own. */
+export const mountedDirectory = (uid: string, shelf: Shelf, name: string): string =>
+  mountedName(shelfOf(uid, shelf), name);
 
 /** How the names of all units begin that mount something of a pod. */
 export const mountUnitPrefix = (uid: string): string => `${escapePath(podDirectory(uid))}-`;
 
-/** Where the parts of volumes are bound that a container has by a subPath. */
+/** Where the parts of volumes are bound that a container has by a subPath, by the numbers of its mounts. */
 export const subPathsOf = (uid: string, container: string): string =>
-  `${podDirectory(uid)}/subpaths/${part(container)}`;
+  mountedName(`${podDirectory(uid)}/subpaths`, container, '/00');
 
 /** The directory of a claim. It is nobody's but the claim's: pods come and go. */
 export const claimDirectory = (namespace: string, name: string): string =>

@@ -1,6 +1,6 @@
 import type { Files } from '../../host/files.ts';
 import { transientUnits } from '../../names.ts';
-import { mountUnitPrefix, podDirectory, subPathsOf } from './places.ts';
+import { mountUnitPrefix, podDirectory, subPathsOf, volumesDirectory } from './places.ts';
 import type { VolumeStep } from './step.ts';
 
 /** The units of a pod's mounts whose files are there, whoever knows the pod still. */
@@ -11,8 +11,8 @@ export async function mountUnitsThere(uid: string, files: Files): Promise<string
 }
 
 /**
- * What removes all volumes of a pod whose containers are gone, and the directory of the pod. Directories of claims and
- * paths of the host stay. It may be cut off anywhere, and done again.
+ * What removes all volumes of a pod whose containers are gone. Directories of claims and paths of the host stay, as does what
+ * else lies in the pod's directory. It may be cut off anywhere, and done again.
  */
 export function planVolumeRemoval(uid: string, mountUnits: readonly string[]): VolumeStep[] {
   const path = podDirectory(uid);
@@ -22,7 +22,8 @@ export function planVolumeRemoval(uid: string, mountUnits: readonly string[]): V
     ...remote.map((name): VolumeStep => ({ do: 'stop-unit', name })),
     { do: 'unmount-below', path },
     ...mountUnits.map((name): VolumeStep => ({ do: 'remove', path: `${transientUnits}/${name}` })),
-    { do: 'remove-tree', path },
+    { do: 'remove-tree', path: `${path}/subpaths` },
+    { do: 'remove-tree', path: volumesDirectory(uid) },
   ];
 }
 
