@@ -15,7 +15,7 @@ import type { MachineStep } from '../machine/step.ts';
 import type { OwnBridgeStep } from '../network/bridge.ts';
 import type { CniStep } from '../network/cni/executors.ts';
 import type { PublishStep } from '../network/publish.ts';
-import type { VolumeObjects } from '../pod/volumes/payload.ts';
+import type { VolumeObjects } from '../pod/volumes/content/payload.ts';
 import type { OwnVolumeStep } from '../pod/volumes/step.ts';
 import type { IpcStep } from '../pod/worker/ipc.ts';
 import type { SystemdClient } from '../systemd/client.ts';

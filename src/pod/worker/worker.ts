@@ -20,6 +20,7 @@ import { podStatus } from '../status/status.ts';
 import { limitProperties, type Resources } from '../unit/limits.ts';
 import {
   containerDirectory,
+  directoryOf,
   engineName,
   type PodIdentity,
   type QosClass,
@@ -30,8 +31,8 @@ import {
 import { type MountFacts, mountsOf, planSubPaths } from '../volumes/mounts.ts';
 import { volumeDirectory } from '../volumes/places.ts';
 import { filesOf, planVolumes } from '../volumes/plan.ts';
-import { textInVolume } from '../volumes/read.ts';
 import { mountUnitsThere, planVolumeRemoval } from '../volumes/removal.ts';
+import { textInVolume } from '../volumes/tree/read.ts';
 import type { WorkerDependencies } from './dependencies.ts';
 import { containerIdOf, type EndedRun, readTraces, terminatedOf } from './end.ts';
 import { startFailureOf } from './failure.ts';
@@ -560,7 +561,9 @@ export class PodWorker {
   async #finish(signal: AbortSignal): Promise<void> {
     const { host, node } = this.#deps;
     if (!this.#kept.finished) {
+      const units = await mountUnitsThere(this.identity.uid, host.files);
       await this.#deps.perform(sandboxRemoval(this.#pod, this.identity, this.#qos, node), signal);
+      await this.#deps.perform(planVolumeRemoval(this.identity.uid, units), signal);
       await this.#keep({
         ...this.#kept,
         observed: { ...this.observed, sandbox: { kind: 'none' } },
@@ -569,9 +572,7 @@ export class PodWorker {
     }
     if (!this.observed.deletion) return;
     await this.#tell();
-    const { uid } = this.identity;
-    const units = await mountUnitsThere(uid, host.files);
-    await this.#deps.perform(planVolumeRemoval(uid, units), signal);
+    await this.#deps.perform([{ do: 'remove-tree', path: directoryOf(this.identity.uid) }], signal);
     this.#removed = true;
   }
 
