@@ -85,6 +85,7 @@ const packages: Record<string, string> = {
   ip: 'iproute2',
   nsenter: 'util-linux',
   nft: 'nftables',
+  dnsmasq: 'dnsmasq-base',
   zstd: 'zstd',
   xz: 'xz-utils',
 };

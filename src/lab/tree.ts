@@ -28,11 +28,13 @@ const basePackages = [
   'conmon',
   'crun',
   'dbus',
+  'dnsmasq-base',
   'golang-github-containers-common',
   'iproute2',
   'iputils-ping',
   // For systemctl edit.
   'nano',
+  'nftables',
   'procps',
   'systemd',
   'systemd-container',

@@ -4,13 +4,13 @@ import type { Host } from '../host/host.ts';
 import { canSnapshot } from '../host/subvolume.ts';
 import { Bases } from '../image/tree/bases.ts';
 import { formatTreeSource } from '../image/tree/source.ts';
-import { machinesDirectory, persistentUnits, stateDirectory } from '../names.ts';
+import { machinesDirectory, stateDirectory } from '../names.ts';
 import { decideNetwork } from '../network/decide.ts';
 import { guestNetworkFiles } from '../network/guest.ts';
 import { type NetworkLines, networkLines } from '../network/lines.ts';
-import { natOf } from '../network/nat.ts';
 import type { NetworkFacts } from '../network/observe.ts';
 import type { NetworkedMachine } from '../network/spec.ts';
+import { containersOnBridge, machinesOnBridge } from '../network/taken.ts';
 import { formatMachine } from './document.ts';
 import { startsAfter } from './drop-in.ts';
 import type { GuestFile } from './guest/file.ts';
@@ -48,17 +48,13 @@ export async function othersOf(files: Files, name: string): Promise<MachineSpec[
  */
 export async function ejectedOf(files: Files): Promise<NetworkedMachine[]> {
   const made = new Set(await namesOf(files));
-  const found = await Promise.all(
-    (await files.list(persistentUnits)).map(async (directory): Promise<NetworkedMachine[]> => {
-      const name = /^systemd-nspawn@(.+)\.service\.d$/.exec(directory)?.[1];
-      if (name === undefined || made.has(name)) return [];
-      const path = `${persistentUnits}/${directory}`;
-      const dropIns = (await files.list(path)).filter(file => file.endsWith('.conf'));
-      const texts = await Promise.all(dropIns.map(file => files.read(`${path}/${file}`)));
-      return texts.flatMap(text => natOf(name, text ?? ''));
-    }),
-  );
-  return found.flat();
+  return (await machinesOnBridge(files)).filter(({ name }) => !made.has(name));
+}
+
+/** All who may be on the bridge with NAT, but for this machine. */
+export async function neighboursOf(files: Files, name: string): Promise<NetworkedMachine[]> {
+  const ejected = (await ejectedOf(files)).filter(other => other.name !== name);
+  return [...(await othersOf(files, name)), ...ejected, ...(await containersOnBridge(files))];
 }
 
 /** The tree of a base; throws `ERR_BASE_NOT_FOUND`. */
@@ -185,9 +181,10 @@ async function networkOf(
   const asked = keepAddresses(spec.network, before);
   const { observeNetwork } = await import('../network/observe.ts');
   const interfaces = asked.kind === 'private' ? asked.interfaces : [];
-  const others = (await othersOf(host.files, spec.name)).filter(({ name }) => name !== renamed);
   // An interface of the host that the machine itself has is not to be seen on the host.
-  const kept = [...others, ...(await ejectedOf(host.files)).filter(({ name }) => name !== spec.name)];
+  const kept = (await neighboursOf(host.files, spec.name)).filter(
+    other => other.what !== undefined || other.name !== renamed,
+  );
   const machines = before ? [...kept, { name: spec.name, network: before }] : kept;
   const facts = await observeNetwork(host, interfaces, machines, signal);
   const network = decideNetwork({ name: spec.name, network: asked }, facts);

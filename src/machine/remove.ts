@@ -5,7 +5,7 @@ import { refuseRunning } from './job.ts';
 import { getMade } from './observe.ts';
 import { placesOf } from './places.ts';
 import { planRemove } from './plan.ts';
-import { ejectedOf, othersOf } from './prepare.ts';
+import { neighboursOf } from './prepare.ts';
 
 /** Removes a machine; one that runs only with `force`, which kills it. A tree that spawnlet has not made stays. */
 export async function* remove(
@@ -17,7 +17,7 @@ export async function* remove(
   if (!force) await refuseRunning(deps, name, 'removed', signal);
   await using _network = await lockNetwork(deps.host.locks, signal);
   const { files } = deps.host;
-  const others = [...(await othersOf(files, name)), ...(await ejectedOf(files))];
+  const others = await neighboursOf(files, name);
   const isKept = tree.kind === 'plain' && spec.from.kind === 'directory';
   yield plan(planRemove(name, { tree: isKept ? 'kept' : tree.kind, enabled, network: natRemoval(others) }));
   if (isKept) yield note(`its tree ${placesOf(name).tree} stays: it was there before spawnlet`);

@@ -259,7 +259,7 @@ export function planBridgeRemoval(
     throw new SpawnletError('ERR_NO_LINK', `there is no bridge ${JSON.stringify(name)} that spawnlet made`, {
       hint: 'spawnlet network ls shows them',
     });
-  const machines = ports.filter(port => /^v[bs]\d*[-+]/.test(port));
+  const machines = ports.filter(port => /^v[bcs]\d*[-+]/.test(port));
   if (machines.length > 0)
     throw refused(`${name} has ports of machines: ${machines.join(', ')}`, 'stop these machines first');
   const removals = files.map((path): HostStep => ({ do: 'remove', path }));

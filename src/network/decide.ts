@@ -5,7 +5,14 @@ import { addressesOf, vlanName } from './lines.ts';
 import { maxLinkName } from './names.ts';
 import type { NetworkFacts } from './observe.ts';
 import { refusePorts } from './ports.ts';
-import type { Addressing, Interface, Network, NetworkedMachine } from './spec.ts';
+import {
+  type Addressing,
+  calledBy,
+  type Interface,
+  isSame,
+  type Network,
+  type NetworkedMachine,
+} from './spec.ts';
 import { addressOf, allocate, hostAddress, parseCidr } from './subnet.ts';
 
 /** Names that ip(8), nft(8), systemd and ovs-vsctl(8) all take. */
@@ -119,7 +126,7 @@ function checkPhysical(one: Of<'physical'>, machine: string, facts: NetworkFacts
     throw missing(`this host has no interface ${one.interface}`, 'ip link shows them');
 }
 
-function checkInterface(one: Interface, machine: string, facts: NetworkFacts): void {
+function checkInterface(one: Interface, machine: NetworkedMachine, facts: NetworkFacts): void {
   checkName('an interface', one.name);
   checkAddressing(one.name, one);
   if (one.kind !== 'nat') refuseLoneGateway(one.name, one);
@@ -139,7 +146,7 @@ function checkInterface(one: Interface, machine: string, facts: NetworkFacts): v
     case 'zone':
       return checkZone(one, facts);
     case 'physical':
-      return checkPhysical(one, machine, facts);
+      return checkPhysical(one, machine.name, facts);
   }
 }
 
@@ -164,7 +171,7 @@ function withAddresses(one: Interface, facts: NetworkFacts, taken: Iterable<stri
  *   ERR_NETWORK_FULL, ERR_PORT_TAKEN, ERR_ADDRESS_TAKEN, ERR_PROGRAM_MISSING
  */
 export function decideNetwork(machine: NetworkedMachine, facts: NetworkFacts): Network {
-  const { network, name } = machine;
+  const { network } = machine;
   if (network.kind !== 'private') return network;
   const names = new Set<string>();
   for (const one of network.interfaces) {
@@ -172,12 +179,12 @@ export function decideNetwork(machine: NetworkedMachine, facts: NetworkFacts): N
     names.add(one.name);
     if (one.kind === 'nat' && one.addresses === 'dhcp')
       throw refused('nobody answers DHCP on the bridge with NAT', 'leave dhcp out: spawnlet gives addresses');
-    checkInterface(one, name, facts);
+    checkInterface(one, machine, facts);
   }
   for (const kind of ['zone', 'nat'] as const)
     if (network.interfaces.filter(one => one.kind === kind).length > 1)
       throw refused(`a machine has one interface of kind ${kind}`, 'leave the others out');
-  const others = facts.machines.filter(other => other.name !== name);
+  const others = facts.machines.filter(other => !isSame(other, machine));
   const taken = others.flatMap(other => addressesOf(other.network));
   const complete: Network = {
     kind: 'private',
@@ -193,17 +200,19 @@ function segmentOf(one: Interface): string | undefined {
   return one.kind === 'bridge' || one.kind === 'ovs' ? one.bridge : undefined;
 }
 
-function refuseAddresses(one: Interface, others: readonly NetworkedMachine[]): void {
+/** @throws ERR_ADDRESS_TAKEN */
+export function refuseAddresses(one: Interface, others: readonly NetworkedMachine[]): void {
   const segment = segmentOf(one);
   if (segment === undefined || one.addresses === 'dhcp') return;
   const own = one.addresses.map(addressOf);
-  for (const { name, network } of others) {
+  for (const other of others) {
+    const { network } = other;
     if (network.kind !== 'private') continue;
     const shared = network.interfaces.filter(its => segmentOf(its) === segment);
     const theirs = addressesOf({ kind: 'private', interfaces: shared });
     const twice = own.find(address => theirs.includes(address));
     if (twice !== undefined)
-      throw new SpawnletError('ERR_ADDRESS_TAKEN', `${twice} is machine ${name}'s`, {
+      throw new SpawnletError('ERR_ADDRESS_TAKEN', `${twice} is ${calledBy(other)}'s`, {
         hint: 'give this one another address',
       });
   }

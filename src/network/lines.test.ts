@@ -125,7 +125,8 @@ test('the bridge with NAT goes with the last machine that needs it', () => {
   const nat = machine(privately({ ...plain, kind: 'nat', ports: [] }));
   const none = machine({ kind: 'host' }, 'other');
   assert.deepEqual(natRemoval([none, nat]), []);
-  assert.deepEqual(natRemoval([none])[0], { do: 'stop-unit', name: 'spawnlet-nat.service' });
+  const stopped = natRemoval([none]).flatMap(step => (step.do === 'stop-unit' ? step.name : []));
+  assert.ok(stopped.includes('spawnlet-nat.service'), stopped.join(' '));
 });
 
 test('a drop-in alone tells that its machine needs the bridge, and which addresses and ports are its', () => {
@@ -133,7 +134,7 @@ test('a drop-in alone tells that its machine needs the bridge, and which address
   const ports: PublishedPort[] = [
     { protocol: 'udp', hostPort: 5353, port: 53 },
     { protocol: 'tcp', address: '127.0.0.1', hostPort: 8080, port: 80 },
-    { protocol: 'tcp', address: '2001:db8::1', hostPort: 8080, port: 443 },
+    { protocol: 'tcp', address: 'fd00::7', hostPort: 8080, port: 80 },
   ];
   const { unit, service } = lines(privately({ ...plain, kind: 'nat', addresses, ports }));
   const text = (group: readonly (readonly [string, string])[]) =>
@@ -143,11 +144,8 @@ test('a drop-in alone tells that its machine needs the bridge, and which address
     found.flatMap(({ network }) => addressesOf(network)),
     ['10.153.0.2', 'fd00:1:2::2'],
   );
-  const interfaces = found.flatMap(({ network }) => (network.kind === 'private' ? network.interfaces : []));
-  assert.deepEqual(
-    interfaces.flatMap(one => (one.kind === 'nat' ? one.ports : [])),
-    ports,
-  );
+  const [one] = found.flatMap(({ network }) => (network.kind === 'private' ? network.interfaces : []));
+  assert.deepEqual(one?.kind === 'nat' && one.ports, ports);
   assert.deepEqual(natRemoval(found), []);
   assert.deepEqual(natOf('web', `[Unit]\nAfter=spawnlet-nat.service\n[Service]\n${text(service)}`), []);
 });

@@ -9,10 +9,13 @@ export const maxLinkName = 15;
 export const natBridge = 'spawnlet0';
 export const natUnit = 'spawnlet-nat.service';
 
-/** What a link of a machine is: the end on the host, and the end that is moved into the machine. */
-export type LinkRole = 'outer' | 'inner';
+/**
+ * What a link of a machine is: the end on the host, and the end that is moved into the machine. That of a container has a
+ * name of its own on the host alone.
+ */
+export type LinkRole = 'outer' | 'inner' | 'container';
 
-const prefixes = { outer: 'vs', inner: 'vi' } as const;
+const prefixes = { outer: 'vs', inner: 'vi', container: 'vc' } as const;
 
 /** Letters of RFC 4648's base32hex in lower case: a name is one file name on every file system. */
 const letters = '0123456789abcdefghijklmnopqrstuv';

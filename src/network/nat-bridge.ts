@@ -1,5 +1,5 @@
 import type { HostStep } from '../host/step.ts';
-import { formatVersion, natDirectory, persistentUnits, runtimeDirectory } from '../names.ts';
+import { formatVersion, lockDirectory, natDirectory, persistentUnits, runtimeDirectory } from '../names.ts';
 import { execLine } from '../systemd/escape.ts';
 import { renderUnit, section, unitFile } from '../systemd/unit-file.ts';
 import { natBridge, natUnit } from './names.ts';
@@ -54,9 +54,12 @@ const scriptOf = ({ directory }: NatBridge) => `${directory}/forwarding`;
 /** Loads the rules again when somebody has flushed all of them. */
 export const reloaderOf = ({ unit }: NatBridge): string => unit.replace('.service', '-reload.service');
 
+/** What is there while the bridge is. */
+export const runtimeOf = ({ runtime }: NatBridge): string => `/run/${runtime}`;
 /** Ports that are published now, a file for each who has some: the rules are loaded with them. */
-export const portsDirectory = ({ runtime }: NatBridge): string =>
-  `${runtimeDirectory.replace(/[^/]*$/, '')}${runtime}/ports`;
+export const portsDirectory = (its: NatBridge): string => `${runtimeOf(its)}/ports`;
+/** Names of those on the bridge, a file for each in the form of hosts(5): who answers questions for names reads them. */
+export const namesDirectory = (its: NatBridge): string => `${runtimeOf(its)}/names`;
 
 /** A rule, where there is one to write. */
 const lineOf = (rule: string | undefined) => (rule ? `    ${rule}\n` : '');
@@ -129,18 +132,31 @@ const scriptText = (its: NatBridge) => `#!/bin/sh
 ipv4=/proc/sys/net/ipv4/ip_forward
 ipv6=/proc/sys/net/ipv6/conf
 note=${forwardingNotes}
-mkdir -p "$note/bridges"
-exec 9>"$note/lock"
+mkdir -p -m 700 ${lockDirectory}
+exec 9>${lockDirectory}/forwarding
 flock 9
+mkdir -p "$note/bridges"
 
-# Where the FORWARD chain drops what no rule accepts, as Docker and ufw have it, the bridge needs rules there.
+drops() {
+  $tables --wait --list-rules $1 | grep -q "^-P $1 DROP"
+}
+
+# Where chains drop what no rule accepts, as Docker and ufw have it, the bridge needs rules there: to be forwarded, and to ask
+# this host for names.
 chains() {
   for tables in iptables ip6tables; do
     command -v $tables >/dev/null || continue
-    [ "$1" = --delete ] || $tables --wait --list-rules FORWARD | grep -q '^-P FORWARD DROP' || continue
-    $tables --wait "$1" FORWARD --in-interface ${its.bridge} --jump ACCEPT
-    $tables --wait "$1" FORWARD --out-interface ${its.bridge} --match conntrack --ctstate RELATED,ESTABLISHED,DNAT --jump ACCEPT
-    echo $tables >>"$RUNTIME_DIRECTORY/chains"
+    if [ "$1" = --delete ] || drops FORWARD; then
+      $tables --wait "$1" FORWARD --in-interface ${its.bridge} --jump ACCEPT
+      $tables --wait "$1" FORWARD --out-interface ${its.bridge} --match conntrack --ctstate RELATED,ESTABLISHED,DNAT --jump ACCEPT
+      echo $tables >>"$RUNTIME_DIRECTORY/chains"
+    fi
+    if [ "$1" = --delete ] || drops INPUT; then
+      for protocol in udp tcp; do
+        $tables --wait "$1" INPUT --in-interface ${its.bridge} --protocol $protocol --dport 53 --jump ACCEPT
+      done
+      echo $tables >>"$RUNTIME_DIRECTORY/chains"
+    fi
   done
 }
 
@@ -163,11 +179,12 @@ put_back() {
   [ ! -e "$note/ipv6" ] || echo 0 >$ipv6/all/forwarding
   [ ! -e "$note/accept_ra" ] || while read -r file; do [ ! -e "$file" ] || echo 1 >"$file"; done <"$note/accept_ra"
   [ ! -e "$note/ipv4" ] || cat "$note/ipv4" >$ipv4
-  rm -f "$note/ipv6" "$note/accept_ra" "$note/ipv4"
+  rm -r "$note"
 }
 
 case $1 in
 up)
+  mkdir -p -m 755 ${namesDirectory(its)} ${portsDirectory(its)}
   echo 1 >/proc/sys/net/ipv4/conf/${its.bridge}/route_localnet
   [ -n "$(ls "$note/bridges")" ] || forward
   : >"$note/bridges/${its.bridge}"

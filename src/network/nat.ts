@@ -4,6 +4,7 @@ import type { HostStep } from '../host/step.ts';
 import { execLine } from '../systemd/escape.ts';
 import type { SystemdStep } from '../systemd/executors.ts';
 import { parseUnit, valuesOf } from '../systemd/unit-file.ts';
+import { containerFiles, dnsUnit, lingerUnit } from './container-bridge.ts';
 import { natUnit } from './names.ts';
 import {
   bridgeFilesOf,
@@ -15,7 +16,7 @@ import {
   unpublishOf,
 } from './nat-bridge.ts';
 import { portElements } from './ports.ts';
-import type { Assignment, Interface, NetworkedMachine, PublishedPort } from './spec.ts';
+import type { Assignment, Interface, Network, NetworkedMachine, PublishedPort } from './spec.ts';
 import { addressOf, type Subnets } from './subnet.ts';
 
 export const natUnitPath = unitPathOf(machineBridge);
@@ -35,17 +36,18 @@ const usesNat = ({ network }: NetworkedMachine) =>
   network.kind === 'private' && network.interfaces.some(({ kind }) => kind === 'nat');
 
 /**
- * What takes the bridge away when no machine is to be on it any more: steps of a plan that removes a machine, after its
- * unit is down. They have nothing to do where there is no bridge.
+ * What takes the bridge away when nobody is to be on it any more: steps of a plan that removes a machine or container, after
+ * its unit is down. They have nothing to do where there is no bridge.
  *
- * @param others every machine that stays
+ * @param others every machine and container that stays
  */
 export function natRemoval(others: readonly NetworkedMachine[]): (HostStep | SystemdStep)[] {
   if (others.some(usesNat)) return [];
   return [
-    { do: 'stop-unit', name: natUnit },
-    { do: 'stop-unit', name: reloaderOf(machineBridge) },
-    ...bridgeFilesOf(machineBridge).map((path): HostStep => ({ do: 'remove', path })),
+    ...[lingerUnit, dnsUnit, natUnit, reloaderOf(machineBridge)].map(
+      (name): SystemdStep => ({ do: 'stop-unit', name }),
+    ),
+    ...[...containerFiles, ...bridgeFilesOf(machineBridge)].map((path): HostStep => ({ do: 'remove', path })),
   ];
 }
 
@@ -55,24 +57,6 @@ export function natRemoval(others: readonly NetworkedMachine[]): (HostStep | Sys
  */
 export const lockNetwork = (locks: Locks, signal: AbortSignal): Promise<Lock> =>
   locks.wait('network', signal);
-
-/** What of {@link portLines} publishes a port, as it is read back from a drop-in. */
-const publishing = new RegExp(
-  `^${nft} add element inet ${machineBridge.table} (?:published|bound)[46] ` +
-    String.raw`"\{ (?:(\S+) \. )?(tcp|udp) \. (\d+) : \S+ \. (\d+) \}"$`,
-);
-
-function publishedPorts(lines: readonly string[]): PublishedPort[] {
-  const ports = lines.flatMap((line): PublishedPort[] => {
-    const [, address, protocol, hostPort, port] = publishing.exec(line) ?? [];
-    if (protocol !== 'tcp' && protocol !== 'udp') return [];
-    return [
-      { protocol, ...(address !== undefined && { address }), hostPort: Number(hostPort), port: Number(port) },
-    ];
-  });
-  // A machine with addresses of both families has a line for each.
-  return [...new Map(ports.map(port => [JSON.stringify(port), port])).values()];
-}
 
 /** Lines that publish the ports of an interface while the machine runs. */
 export function portLines(one: Extract<Interface, { kind: 'nat' }>): Assignment[] {
@@ -87,9 +71,26 @@ export function portLines(one: Extract<Interface, { kind: 'nat' }>): Assignment[
   return [['ExecStartPre', takeBack], ...ports, ['ExecStopPost', takeBack]];
 }
 
+/** `published4 "{ tcp . 8080 : 10.0.0.2 . 80 }"`, as {@link portLines} writes it. */
+const elementPattern =
+  /(?:published|bound)[46] "?\{ (?:([\da-f.:]+) \. )?(tcp|udp) \. (\d+) : \S+ \. (\d+) \}/;
+
+/** Ports that a line of a unit publishes. */
+function portOf(line: string): PublishedPort[] {
+  const [, address, protocol, hostPort, port] = elementPattern.exec(line) ?? [];
+  if (protocol !== 'tcp' && protocol !== 'udp') return [];
+  return [
+    { protocol, ...(address !== undefined && { address }), hostPort: Number(hostPort), port: Number(port) },
+  ];
+}
+
+const distinctPorts = (ports: readonly PublishedPort[]) => [
+  ...new Map(ports.map(port => [JSON.stringify(port), port])).values(),
+];
+
 /**
- * What the drop-in of a unit tells of a machine that has no spec any more: that it is on the bridge, its addresses and
- * published ports. Nothing for a unit that does not need the bridge.
+ * What the drop-in of a unit tells of a machine without its spec: that it is on the bridge, its addresses and its ports.
+ * Nothing for a unit that does not need the bridge.
  */
 export function natOf(name: string, dropIn: string): NetworkedMachine[] {
   const unit = parseUnit(dropIn);
@@ -99,14 +100,16 @@ export function natOf(name: string, dropIn: string): NetworkedMachine[] {
   const lines = valuesOf(unit, 'Service', 'ExecStopPost').filter(value => value.startsWith(begin));
   const addresses = lines.flatMap(line => line.slice(begin.length).split(' ').filter(Boolean));
   const prefixed = addresses.map(address => `${address}/${isIPv4(address) ? 32 : 128}`);
-  const ports = publishedPorts(valuesOf(unit, 'Service', 'ExecStartPre'));
-  return [
-    {
-      name,
-      network: {
-        kind: 'private',
-        interfaces: [{ kind: 'nat', name: 'host0', addresses: prefixed, gateways: [], dns: [], ports }],
-      },
-    },
-  ];
+  const ports = distinctPorts(valuesOf(unit, 'Service', 'ExecStartPre').flatMap(portOf));
+  return [{ name, network: onBridge('host0', prefixed, ports) }];
 }
+
+/** A network of one interface on the bridge. */
+export const onBridge = (
+  name: string,
+  addresses: readonly string[],
+  ports: readonly PublishedPort[],
+): Network => ({
+  kind: 'private',
+  interfaces: [{ kind: 'nat', name, addresses, gateways: [], dns: [], ports }],
+});

@@ -5,7 +5,7 @@ import type { LineFacts } from './lines.ts';
 import { natUnitPath, recordedSubnets } from './nat.ts';
 import { type Listener, parseListeners } from './ports.ts';
 import type { Interface, Link, NetworkedMachine } from './spec.ts';
-import { chooseSubnets } from './subnet.ts';
+import { chooseSubnets, type Subnets } from './subnet.ts';
 
 /** What of the host the network of machines depends on. */
 export interface NetworkFacts extends LineFacts {
@@ -62,6 +62,40 @@ export function nameServers(text: string): string[] {
   return servers.filter(server => !isLoopback(server) && !server.includes('%'));
 }
 
+async function observeRoutes(children: Children, signal: AbortSignal): Promise<RouteJson[]> {
+  const families = ['-4', '-6'].map(family =>
+    json<RouteJson>(children, ['ip', '-json', family, 'route', 'show'], signal),
+  );
+  return (await Promise.all(families)).flat();
+}
+
+/** Sockets of the host that take connections or datagrams. */
+export async function observeListeners(children: Children, signal: AbortSignal): Promise<Listener[]> {
+  return parseListeners((await check(children, ['ss', '-Hlntup'], { signal })).toString());
+}
+
+/** Networks that were chosen before; undefined if there is no bridge yet. */
+const recorded = async (files: Host['files']) => recordedSubnets((await files.read(natUnitPath)) ?? '');
+
+const chosen = (routes: readonly RouteJson[], hostId: string) =>
+  chooseSubnets(
+    routes.map(({ dst }) => dst).filter(dst => dst !== 'default'),
+    hostId,
+  );
+
+/**
+ * Networks of the bridge with NAT: those that were chosen, or could be now.
+ *
+ * @param hostId /etc/machine-id
+ */
+export async function observeSubnets(
+  { files, children }: Pick<Host, 'files' | 'children'>,
+  hostId: string,
+  signal: AbortSignal,
+): Promise<Subnets> {
+  return (await recorded(files)) ?? chosen(await observeRoutes(children, signal), hostId);
+}
+
 const succeeds = async (children: Children, argv: readonly string[], signal: AbortSignal) =>
   (await children.capture(argv, { signal })).code === 0;
 
@@ -92,15 +126,7 @@ export async function observeNetwork(
   const asks = (...kinds: Interface['kind'][]) => interfaces.some(({ kind }) => kinds.includes(kind));
   const nat = asks('nat');
   const publishes = interfaces.some(one => one.kind === 'nat' && one.ports.length > 0);
-  const routes = asks('nat', 'physical')
-    ? (
-        await Promise.all(
-          ['-4', '-6'].map(family =>
-            json<RouteJson>(children, ['ip', '-json', family, 'route', 'show'], signal),
-          ),
-        )
-      ).flat()
-    : [];
+  const routes = asks('nat', 'physical') ? await observeRoutes(children, signal) : [];
   const [version, links, switches, nft, networkd, macvlan, ipvlan, sockets] = await Promise.all([
     check(children, ['systemctl', '--version'], { signal }),
     observeLinks(children, signal),
@@ -109,18 +135,16 @@ export async function observeNetwork(
     asks('zone') && succeeds(children, ['systemctl', 'is-active', '--quiet', 'systemd-networkd'], signal),
     asks('macvlan') && kernelHas(children, 'macvlan', signal),
     asks('ipvlan') && kernelHas(children, 'ipvlan', signal),
-    publishes ? check(children, ['ss', '-Hlntup'], { signal }) : '',
+    publishes ? observeListeners(children, signal) : [],
   ]);
   const hostId = ((await files.read('/etc/machine-id')) ?? '').trim();
   const resolver =
     (await files.read('/run/systemd/resolve/resolv.conf')) ?? (await files.read('/etc/resolv.conf')) ?? '';
-  const recorded = recordedSubnets((await files.read(natUnitPath)) ?? '');
-  const targets = routes.map(({ dst }) => dst).filter(dst => dst !== 'default');
   return {
     systemd: Number(/^systemd (\d+)/.exec(version.toString())?.[1] ?? 0),
     udev: (await files.look('/run/udev/control')) !== undefined,
     hostId,
-    nat: recorded ?? chooseSubnets(targets, hostId),
+    nat: (await recorded(files)) ?? chosen(routes, hostId),
     links,
     uplinks: [...new Set(routes.flatMap(({ dst, dev }) => (dst === 'default' && dev ? dev : [])))],
     openVSwitch: switches,
@@ -128,7 +152,7 @@ export async function observeNetwork(
     nft: nft ? 'there' : 'missing',
     kinds: { macvlan, ipvlan },
     dns: nameServers(resolver),
-    listening: parseListeners(sockets.toString()),
+    listening: sockets,
     machines,
   };
 }

@@ -41,7 +41,7 @@ test('what ss prints is read: protocol, address, port and program', () => {
 
 const listening = parseListeners(shown);
 const refuse = (ports: PublishedPort[], machines: NetworkedMachine[] = []) =>
-  refusePorts(nat(...ports), 'web', { machines, listening });
+  refusePorts(nat(...ports), { name: 'web' }, { machines, listening });
 
 test('a port that a program of the host listens on is refused by the program’s name', () => {
   assert.throws(() => refuse([tcp(80)]), { code: 'ERR_PORT_TAKEN', message: "port 80/tcp is nginx's" });

@@ -1,6 +1,6 @@
 import { isIP, isIPv4 } from 'node:net';
 import { SpawnletError } from '../host/error.ts';
-import type { Interface, NetworkedMachine, PublishedPort } from './spec.ts';
+import { calledBy, type Interface, isSame, type NetworkedMachine, type PublishedPort } from './spec.ts';
 
 /** A socket of the host that takes connections or datagrams. */
 export interface Listener {
@@ -54,8 +54,8 @@ const taken = (port: PublishedPort, by: string) =>
  * @throws ERR_PORT_TAKEN, ERR_NETWORK
  */
 export function refusePorts(
-  one: Extract<Interface, { kind: 'nat' }>,
-  machine: string,
+  one: Pick<Extract<Interface, { kind: 'nat' }>, 'ports'>,
+  machine: Pick<NetworkedMachine, 'name' | 'what'>,
   facts: { readonly machines: readonly NetworkedMachine[]; readonly listening: readonly Listener[] },
 ): void {
   const before: PublishedPort[] = [];
@@ -69,19 +69,53 @@ export function refusePorts(
         hint: 'an address of this host; of the loop-back 127.0.0.1 alone: the kernel translates none from ::1',
       });
     if (before.some(other => clash(port, other.protocol, other.hostPort, other.address)))
-      throw taken(port, 'another of the machine');
+      throw taken(port, `another of the ${machine.what ?? 'machine'}`);
     before.push(port);
-    for (const { name, network } of facts.machines) {
-      if (name === machine || network.kind !== 'private') continue;
+    for (const other of facts.machines) {
+      const { network } = other;
+      if (isSame(other, machine) || network.kind !== 'private') continue;
       const theirs = network.interfaces.flatMap(its => (its.kind === 'nat' ? its.ports : []));
-      if (theirs.some(other => clash(port, other.protocol, other.hostPort, other.address)))
-        throw taken(port, `machine ${name}`);
+      if (theirs.some(its => clash(port, its.protocol, its.hostPort, its.address)))
+        throw taken(port, calledBy(other));
     }
     const listener = facts.listening.find(({ protocol, port: number, address }) =>
       clash(port, protocol, number, wildcards.includes(address) ? undefined : address),
     );
     if (listener) throw taken(port, listener.owner ?? 'a program of this host');
   }
+}
+
+/** The lowest port that nothing has, of those that the kernel gives to who asks for none. */
+const firstFree = 32_768;
+
+/**
+ * Gives ports of the host to those that were asked for without one.
+ *
+ * @throws ERR_PORT_TAKEN if none is left
+ */
+export function withHostPorts(
+  ports: readonly (Omit<PublishedPort, 'hostPort'> & { readonly hostPort?: number })[],
+  facts: { readonly machines: readonly NetworkedMachine[]; readonly listening: readonly Listener[] },
+): PublishedPort[] {
+  const interfaces = facts.machines.flatMap(({ network }) =>
+    network.kind === 'private' ? network.interfaces : [],
+  );
+  const used = new Set(
+    [
+      ...interfaces.flatMap(one => (one.kind === 'nat' ? one.ports : [])),
+      ...ports,
+      ...facts.listening.map(({ protocol, port }) => ({ protocol, hostPort: port })),
+    ].map(({ protocol, hostPort }) => `${protocol} ${hostPort}`),
+  );
+  return ports.map(one => {
+    if (one.hostPort !== undefined) return { ...one, hostPort: one.hostPort };
+    for (let hostPort = firstFree; hostPort <= 65_535; hostPort++) {
+      if (used.has(`${one.protocol} ${hostPort}`)) continue;
+      used.add(`${one.protocol} ${hostPort}`);
+      return { ...one, hostPort };
+    }
+    throw taken({ ...one, hostPort: firstFree }, 'something else');
+  });
 }
 
 /** An element of the maps in the rules of a bridge: a port of the host, and where it leads. */

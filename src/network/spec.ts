@@ -41,9 +41,10 @@ export type Network =
   | { readonly kind: 'none' }
   | { readonly kind: 'private'; readonly interfaces: readonly Interface[] };
 
-/** A machine as far as this room looks at it; a machine's spec is one. */
+/** A machine as far as this room looks at it; a machine's spec is one. A container on spawnlet's own bridge is another. */
 export interface NetworkedMachine {
   readonly name: string;
+  readonly what?: 'container';
   readonly network: Network;
 }
 
@@ -58,3 +59,11 @@ export interface Link {
   /** The bridge that it is a port of. */
   readonly master: string | undefined;
 }
+
+type Called = Pick<NetworkedMachine, 'name' | 'what'>;
+
+/** `machine web`, `container web`. */
+export const calledBy = ({ name, what }: Called): string => `${what ?? 'machine'} ${name}`;
+
+export const isSame = (one: Called, other: Called): boolean =>
+  one.name === other.name && one.what === other.what;

@@ -65,6 +65,9 @@ function overlap(one: string, other: string): boolean {
   return list.check(narrow.address, family);
 }
 
+/** True if an address lies in a network. */
+export const isWithin = (address: string, network: string): boolean => overlap(address, network);
+
 /**
  * Networks for the bridge: the first of a list that no route of the host leads into, and a prefix of RFC 4193 that
  * follows from the host.
@@ -107,7 +110,11 @@ export function allocate(subnets: Subnets, taken: Iterable<string>): readonly [v
     const { v4, v6 } = hostAddress(subnets, host);
     if (!used.has(addressOf(v4)) && !used.has(addressOf(v6))) return [v4, v6];
   }
-  throw new SpawnletError('ERR_NETWORK_FULL', `every address of ${subnets.v4} is a machine's`, {
-    hint: 'spawnlet machine ls shows them; use a bridge of your own for more: --network bridge=NAME',
-  });
+  throw new SpawnletError(
+    'ERR_NETWORK_FULL',
+    `every address of ${subnets.v4} is a machine's or container's`,
+    {
+      hint: 'spawnlet machine ls and spawnlet ps -a show them; machines can have a bridge of their own: --network bridge=NAME',
+    },
+  );
 }
