@@ -1,6 +1,6 @@
 import type { ContainerSpec, Mount, ReadOnly } from './container.ts';
 import { rootPropagation, sharedSources } from './propagation.ts';
-import { runDirectoryOf } from './script.ts';
+import { netnsOf, runDirectoryOf } from './script.ts';
 
 /** `config.json` of an OCI runtime bundle, version 1.0.0: the only version that every systemd-nspawn takes. */
 export type Bundle = {
@@ -101,8 +101,15 @@ export function processOf(spec: ContainerSpec, args: readonly string[] = spec.ar
   };
 }
 
+/** Its own, the one that its start script has made, or none. */
+export function networkNamespace({ name, network }: ContainerSpec) {
+  if (network === 'host') return [];
+  return [network === 'none' ? { type: 'network' } : { type: 'network', path: netnsOf(name) }];
+}
+
 /** Those that it has of its own, and those that it joins. */
-function namespacesOf({ joins = {}, shares = [], network, cgroups }: ContainerSpec) {
+function namespacesOf(spec: ContainerSpec) {
+  const { joins = {}, shares = [], cgroups } = spec;
   const own = (type: 'pid' | 'ipc') => {
     if (shares.includes(type)) return [];
     const path = joins[type];
@@ -113,8 +120,7 @@ function namespacesOf({ joins = {}, shares = [], network, cgroups }: ContainerSp
     { type: 'mount' },
     ...own('ipc'),
     { type: 'uts' },
-    ...(joins.network === undefined ? [] : [{ type: 'network', path: joins.network }]),
-    ...(joins.network === undefined && network === 'none' ? [{ type: 'network' }] : []),
+    ...(joins.network === undefined ? networkNamespace(spec) : [{ type: 'network', path: joins.network }]),
     ...(cgroups === 2 ? [{ type: 'cgroup' }] : []),
   ];
 }

@@ -31,7 +31,7 @@ export interface ContainerSpec {
   readonly privileged: boolean;
   readonly noNewPrivileges: boolean;
   readonly seccomp: Seccomp | 'unconfined';
-  readonly network: 'host' | 'none';
+  readonly network: 'host' | 'none' | Connection;
   /** Namespaces that it joins instead of having its own, by their files. */
   readonly joins?: { readonly network?: string; readonly ipc?: string; readonly pid?: string };
   /** Namespaces of the host that it stays in. */
@@ -51,6 +51,16 @@ export interface ContainerSpec {
   readonly stopSignal: number;
   /** Seconds until SIGKILL. */
   readonly stopTimeout: number;
+}
+
+/** A network namespace of the container's own that has links: what its scripts and its unit do for that. */
+export interface Connection {
+  /** Body of a shell function: makes links in the namespace that is mounted at $netns, before the program starts. */
+  readonly connect: string;
+  /** Lines of a shell: take back what is not gone with the namespace. */
+  readonly disconnect: string;
+  /** `[Unit]`. */
+  readonly unit: readonly (readonly [key: string, value: string])[];
 }
 
 /** In characters. */

@@ -2,7 +2,14 @@ import type { Files } from '../host/files.ts';
 import { bundleOf } from './bundle.ts';
 import type { ContainerSpec } from './container.ts';
 import type { Engine, Way } from './engine.ts';
-import { gateScript, mountScript, removeScript, runDirectoryOf, writeRecord } from './script.ts';
+import {
+  disconnectScript,
+  gateScript,
+  mountScript,
+  removeScript,
+  runDirectoryOf,
+  writeRecord,
+} from './script.ts';
 import { quoted } from './shell.ts';
 import { signalName } from './signal.ts';
 import type { EngineLines } from './unit.ts';
@@ -45,6 +52,8 @@ export const crunWords = (name: string, ...words: string[]): string[] => [
 function startScript(spec: ContainerSpec, { removeAfterwards }: Way): string {
   const { name, directory } = spec;
   const run = runDirectoryOf(name);
+  // While crun makes the container.
+  const isConnected = typeof spec.network === 'object';
   const conmon = [
     '--sync',
     `--name=${name}`,
@@ -67,10 +76,10 @@ function startScript(spec: ContainerSpec, { removeAfterwards }: Way): string {
   ];
   return `${mountScript(spec, 'conmon and crun')}[ ! -e ctl ] || rm -f attach ctl winsz
 started() {
-  local made
-  read -r made <&4
+  local made${isConnected ? ' failed=' : ''}
+${isConnected ? `  connect 2> ${run}/network || failed=1\n` : ''}  read -r made <&4
   [ -e ${run}/pid ] || exit 1
-${removeAfterwards ? '' : indented(ifKilled(spec))}${spec.terminal ? '' : openStreams(run)}${indented(gateScript(name, `${crunCommand(name)} kill ${id} KILL; exit 1`))}  wait
+${removeAfterwards ? '' : indented(ifKilled(spec))}${isConnected ? unconnected(spec) : ''}${spec.terminal ? '' : openStreams(run)}${indented(gateScript(name, `${crunCommand(name)} kill ${id} KILL; exit 1`))}  wait
   ${removeAfterwards ? `exec ${crunCommand(name)} start ${id}` : `${crunCommand(name)} start ${id}\n  : > ${directory}/started`}
 }
 exec 3> >(started 4<&0 < /dev/null)
@@ -83,6 +92,17 @@ const indented = (text: string) => text.replaceAll(/^(?=.)/gm, '  ');
 
 /** The record of a run whose conmon is killed, or whose host is switched off: nobody is left to write another. */
 const ifKilled = (spec: ContainerSpec) => writeRecord(spec, 'signal', 'killed', 'KILL', 'false', '0');
+
+/**
+ * A container whose network could not be connected does not start; the file `error` says why. conmon is killed with it, so
+ * that nothing removes that file before it is read.
+ */
+const unconnected = ({ name, directory }: ContainerSpec) => `  if [ -n "$failed" ]; then
+    failed=$(< ${runDirectoryOf(name)}/network)
+    echo "its network was not connected: \${failed//$'\\n'/; }" > ${directory}/error
+    kill -KILL $$
+  fi
+`;
 
 /** conmon's pipes are the first user's alone; a program that has changed its user may open /dev/stdout again. */
 const openStreams = (run: string) => `  read -r made < ${run}/pid || :
@@ -119,7 +139,7 @@ trap '' TERM INT QUIT
 code=${runDirectoryOf(spec.name)}/${id}
 [ -e $code ] || exit 1
 read -r code < $code || :
-${removeAfterwards ? `umount --lazy ${spec.directory}/rootfs\n${removeScript(spec)}` : record(spec)}exit "$code"
+${removeAfterwards ? `umount --lazy ${spec.directory}/rootfs\n${removeScript(spec)}` : record(spec)}${disconnectScript(spec)}exit "$code"
 `;
 
 const record = (spec: ContainerSpec) => `oom=false

@@ -1,8 +1,15 @@
-import { bundleOf } from './bundle.ts';
+import { bundleOf, networkNamespace } from './bundle.ts';
 import type { ContainerSpec, Mount } from './container.ts';
 import type { Engine, Way } from './engine.ts';
 import { isShared } from './propagation.ts';
-import { gateScript, mountScript, recordScript, removeScript, runDirectoryOf } from './script.ts';
+import {
+  disconnectScript,
+  gateScript,
+  mountScript,
+  recordScript,
+  removeScript,
+  runDirectoryOf,
+} from './script.ts';
 import type { Seccomp } from './seccomp.ts';
 import { quoted } from './shell.ts';
 
@@ -54,7 +61,7 @@ function startScript(spec: ContainerSpec, { register }: Way): string {
   ];
   return `${mountScript(spec, 'systemd-nspawn')}rm -f error
 mkdir -p rootfs/usr
-${gateScript(name, 'exit 1')}# The streams are pipes, so that every user of the container can open /dev/stdout; the journal has them line by line.
+${typeof spec.network === 'object' ? `connect 2> error || { cat error >&2; exit 1; }\nrm -f error\n` : ''}${gateScript(name, 'exit 1')}# The streams are pipes, so that every user of the container can open /dev/stdout; the journal has them line by line.
 out=/dev/null err=/dev/null
 [ ! -p ${run}/stdout ] || out=${run}/stdout
 [ ! -p ${run}/stderr ] || err=${run}/stderr
@@ -133,21 +140,24 @@ export const nspawn: Engine = {
   bundle(spec, annotations) {
     const bundle = bundleOf(spec, annotations);
     const { seccomp: _seccomp, ...linux } = bundle.linux;
-    const network = spec.network === 'none' ? ['network'] : [];
     return {
       ...bundle,
       // nspawn ignores mounts below /dev, /run and /tmp in a bundle; on its command line they work.
       mounts: [],
       linux: {
         ...linux,
-        namespaces: ['mount', 'pid', 'uts', 'ipc', 'cgroup', ...network].map(type => ({ type })),
+        namespaces: [
+          ...['mount', 'pid', 'uts', 'ipc', 'cgroup'].map(type => ({ type })),
+          ...networkNamespace(spec),
+        ],
         ...(spec.seccomp !== 'unconfined' && { seccomp: plainSeccomp(spec.seccomp) }),
       },
     };
   },
   startScript,
   stoppedScript: (spec, { removeAfterwards }) =>
-    removeAfterwards ? `#!/bin/bash\n${removeScript(spec)}` : recordScript(spec, findOom(spec.name)),
+    (removeAfterwards ? `#!/bin/bash\n${removeScript(spec)}` : recordScript(spec, findOom(spec.name))) +
+    disconnectScript(spec),
   lines: () => ({
     engine: 'nspawn',
     stopped: true,

@@ -5,6 +5,9 @@ import { quoted } from './shell.ts';
 
 /** Parts of the scripts beside a bundle that all engines share. */
 
+/** Where a namespace that has links is mounted, in the unit's own mount namespace: it is gone with the unit. */
+export const netnsOf = (name: string): string => `${runDirectoryOf(name)}/netns`;
+
 /** Files of one run: the unit's RuntimeDirectory=, which systemd removes when the unit has ended. */
 export const runDirectoryOf = (name: string): string => `${runtimeDirectory}/app/${name}`;
 
@@ -45,8 +48,27 @@ ${hasHostNames(spec) ? hostNames : ''}${hasHostNames(spec) && spec.hostname ? ow
 mount -t overlay overlay -o lowerdir=${lowerDirectories(spec)},upperdir=${directory}/upper,workdir=${directory}/work \\
   ${directory}/rootfs 2> ${directory}/error || { cat ${directory}/error >&2; exit 1; }
 cd ${directory}
-${prepare(spec)}`;
+${prepare(spec)}${makeNetns(spec)}`;
 }
+
+/** Its neighbours are no routers: what they advertise is not listened to. */
+const deafToRouters = quoted(
+  '[ ! -e /proc/sys/net/ipv6 ] || echo 0 > /proc/sys/net/ipv6/conf/default/accept_ra',
+);
+
+/** Makes the namespace of a container that has links, and the function that connects it, which says why if it cannot. */
+function makeNetns({ name, network }: ContainerSpec): string {
+  if (typeof network === 'string') return '';
+  return `netns=${netnsOf(name)}
+: > $netns
+unshare --net=$netns sh -c ${deafToRouters}
+connect() {
+${network.connect}}
+`;
+}
+
+export const disconnectScript = ({ network }: ContainerSpec): string =>
+  typeof network === 'string' ? '' : network.disconnect;
 
 /**
  * The content of volumes, copied out of the image, and a working directory that it does not have. Only before the program

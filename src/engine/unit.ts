@@ -108,6 +108,7 @@ export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: 
         ['Description', description(options.description)],
         ['Documentation', 'https://github.com/opencontainers/runtime-spec'],
         ...(spec.network === 'host' ? ([['After', 'network.target nss-lookup.target']] as const) : []),
+        ...(typeof spec.network === 'object' ? spec.network.unit : []),
         ...(options.pullFirst ? online : []),
         ['RequiresMountsFor', directory],
         ...namespaces.unit,
