@@ -71,6 +71,7 @@ const dnsText = () =>
             ]),
           ],
           ['Restart', 'on-failure'],
+          ['RestartSec', '1'],
           ['RuntimeDirectory', dnsRuntime],
           ['BindReadOnlyPaths', `${namesDirectory(machineBridge)}:/run/names`],
           ['DynamicUser', 'yes'],
