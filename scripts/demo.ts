@@ -152,7 +152,7 @@ async function demo(): Promise<void> {
   show(await inLab(`ls ${layersDirectory}`), 4);
 
   say('Run: podman’s flags. What starts is a unit of systemd.');
-  show(await inLab(`spawnlet run -d --name web --memory 256m ${reference}`), 2);
+  show(await inLab(`spawnlet run -d --name web -p 80:80 --memory 256m ${reference}`), 2);
 
   say('Fetch a page from it, from outside of the lab.');
   const labs = JSON.parse(await output([spawnlet, 'lab', 'status', lab, '-o', 'json'])) as {

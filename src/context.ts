@@ -11,6 +11,7 @@ import type { WriteGuest } from './machine/guest/write.ts';
 import type { OwnMachineStep } from './machine/step.ts';
 import type { OwnBridgeStep } from './network/bridge.ts';
 import type { CniStep } from './network/cni/executors.ts';
+import type { LeaveBridge } from './network/leave.ts';
 import type { PublishStep } from './network/publish.ts';
 import type { OwnVolumeStep } from './pod/volumes/step.ts';
 import type { IpcStep } from './pod/worker/ipc.ts';
@@ -103,6 +104,7 @@ export async function makeContext(
         },
       });
     });
+    const leaveSteps = once(async () => (await import('./network/leave.ts')).leaveExecutors(host));
     const labSteps = once(async () => (await import('./lab/step.ts')).labExecutors(host));
     return makeApplier<AnyStep>(
       {
@@ -150,6 +152,7 @@ export async function makeContext(
           cniSteps,
         ),
         ...loadLater<PublishStep>({ 'publish-ports': true, 'unpublish-ports': true }, publishSteps),
+        ...loadLater<LeaveBridge>({ 'leave-bridge': true }, leaveSteps),
         ...loadLater<OwnLabStep>(
           {
             'build-tree': true,

@@ -6,13 +6,17 @@ import { compiledFilter, keepFilter } from '../engine/filter-cache.ts';
 import type { Applier, Plan } from '../host/apply.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
+import type { HostStep } from '../host/step.ts';
 import type { InUse } from '../image/garbage.ts';
 import { lookupUser } from '../image/user.ts';
 import { appsDirectory, unitPath } from '../names.ts';
+import { type ContainerNetwork, readContainerNetwork } from '../network/container-file.ts';
 import type { SystemdClient } from '../systemd/client.ts';
+import type { SystemdStep } from '../systemd/executors.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
 import { hostFacts, imageFacts } from './facts.ts';
 import { type ImageAccess, imageFor } from './image.ts';
+import type { DecidedNetwork } from './network.ts';
 import { type AppStep, annotation, bundleFiles, planRemove, planRun, type RunPlan, unitOf } from './plan.ts';
 import type { RunRequest } from './request.ts';
 import { Session } from './session.ts';
@@ -41,6 +45,8 @@ export interface App {
   readonly unit: UnitProperties;
   readonly record: RunRecord | undefined;
   readonly state: AppState;
+  /** What it has of spawnlet's own bridge; undefined if it is not on it. */
+  readonly network: ContainerNetwork | undefined;
 }
 
 interface Bundle {
@@ -82,7 +88,15 @@ export class Apps {
       this.#deps.store(),
     ]);
     const found = imageFacts(store, image, { ...request, image: name });
-    const spec = containerOf(request, found, facts);
+    const network: DecidedNetwork =
+      request.network === 'bridge'
+        ? await (await import('./network.ts')).networkOf(host, request, found.config, signal)
+        : { kind: request.network };
+    const connection =
+      network.kind === 'bridged'
+        ? (await import('./network.ts')).connectionOf(request, network)
+        : network.kind;
+    const spec = containerOf(request, found, facts, connection);
     const missing = engines[request.engine].refuse(spec);
     if (missing) throw refusedBy(request.engine, missing.flag, missing.hint);
     const filter =
@@ -90,7 +104,16 @@ export class Apps {
         ? await compiledFilter(host.files, spec.seccomp)
         : undefined;
     const now = host.clock.now();
-    return { request, spec, image: found, now, spawnlet: words, ...(filter && { filter }), ...options };
+    return {
+      request,
+      spec,
+      image: found,
+      network,
+      now,
+      spawnlet: words,
+      ...(filter && { filter }),
+      ...options,
+    };
   }
 
   /** True if the image has to be fetched before more can be told of a run. */
@@ -105,7 +128,11 @@ export class Apps {
   }
 
   async dryRun(plan: RunPlan): Promise<string> {
-    return this.#deps.applier.dryRun(toBeRead(planRun(plan), plan.request));
+    const text = await this.#deps.applier.dryRun(toBeRead(planRun(plan), plan.request));
+    if (plan.network.kind !== 'bridged') return text;
+    const { planBridge } = await import('./network.ts');
+    const bridge = await this.#deps.applier.dryRun(planBridge(plan.network));
+    return bridge === nothing ? text : `${text}${bridge}`;
   }
 
   /** Makes the container and starts its unit. Throws `ERR_NAME_TAKEN`. */
@@ -115,7 +142,15 @@ export class Apps {
     await this.#refuseTaken(name, signal);
     const store = await this.#deps.store();
     await using _lease = await store.hold(plan.image.digest, plan.image.layerKeys, signal);
-    await this.#deps.applier.apply(planRun(plan), signal);
+    const { applier, host } = this.#deps;
+    if (plan.network.kind !== 'bridged') return applier.apply(planRun(plan), signal);
+    const { connectionOf, decidedAgain, lockNetwork, planBridge } = await import('./network.ts');
+    // Until the container is kept, nobody else is given its address, and nobody takes the bridge away.
+    await using _network = await lockNetwork(host.locks, signal);
+    const network = await decidedAgain(host, plan.network);
+    await applier.apply(planBridge(network), signal);
+    const spec = { ...plan.spec, network: connectionOf(plan.request, network) };
+    await applier.apply(planRun({ ...plan, network, spec }), signal);
   }
 
   async #refuseTaken(name: string, signal: AbortSignal): Promise<void> {
@@ -156,7 +191,7 @@ export class Apps {
     const app = await this.find(name, signal);
     if (!app?.request.removeAfterwards || app.state.kind === 'running' || app.state.kind === 'starting')
       return;
-    await this.#deps.applier.apply(this.#removal(app), signal);
+    await this.#deps.applier.apply(this.#removal(app, []), signal);
   }
 
   /** After a run that failed to start: a container of `--rm` leaves nothing. */
@@ -230,6 +265,7 @@ export class Apps {
       unit,
       record,
       state: stateOf(unit, record, constants.signals),
+      network: await readContainerNetwork(files, directoryOf(name)),
     };
   }
 
@@ -329,11 +365,27 @@ export class Apps {
   }
 
   async removeDryRun(name: string, signal: AbortSignal): Promise<string> {
-    return this.#deps.applier.dryRun(this.#removal(await this.get(name, signal)));
+    const app = await this.get(name, signal);
+    return this.#deps.applier.dryRun(this.#removal(app, await this.#bridgeRemoval(app)));
   }
 
-  #removal(app: App): Plan<AppStep> {
-    return planRemove(app.name, app.request.removeAfterwards, app.unit.UnitFileState === 'enabled');
+  /** @param bridge what takes the bridge away, if that is to go too */
+  #removal(
+    { name, request, unit, network }: App,
+    bridge: readonly (HostStep | SystemdStep)[],
+  ): Plan<AppStep> {
+    return planRemove({
+      name,
+      removeAfterwards: request.removeAfterwards,
+      enabled: unit.UnitFileState === 'enabled',
+      network: network ? { kind: 'bridged', bridge } : 'other',
+    });
+  }
+
+  async #bridgeRemoval({ name, network }: App): Promise<readonly (HostStep | SystemdStep)[]> {
+    if (!network) return [];
+    const { bridgeRemoval } = await import('./network.ts');
+    return bridgeRemoval(this.#deps.host, name);
   }
 
   /** Removes a container; a running one only with `force`, which kills it. */
@@ -346,7 +398,10 @@ export class Apps {
         hint: `spawnlet stop ${name} first, or spawnlet rm -f ${name}`,
       });
     }
-    await this.#deps.applier.apply(this.#removal(app), signal);
+    if (!app.network) return this.#deps.applier.apply(this.#removal(app, []), signal);
+    const { lockNetwork } = await import('./network.ts');
+    await using _network = await lockNetwork(this.#deps.host.locks, signal);
+    await this.#deps.applier.apply(this.#removal(app, await this.#bridgeRemoval(app)), signal);
   }
 
   /** Runs a command in a running container; gives its exit code. */
@@ -437,6 +492,9 @@ export class Apps {
     };
   }
 }
+
+/** What a dry run says of a plan that has nothing to do. */
+const nothing = 'nothing to do\n';
 
 const refusedBy = (engine: string, what: string, hint: string) =>
   new SpawnletError('ERR_ENGINE', `the engine ${engine} has no ${what}`, { hint });

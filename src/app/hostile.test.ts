@@ -95,9 +95,12 @@ test('a unit of --rm lies where a boot takes it away', () => {
 });
 
 test('what removes a container names every place where it was made', () => {
-  const removed = planRemove('web', false, true).steps.flatMap(step =>
-    step.do === 'remove' ? step.path : [],
-  );
+  const removed = planRemove({
+    name: 'web',
+    removeAfterwards: false,
+    enabled: true,
+    network: 'other',
+  }).steps.flatMap(step => (step.do === 'remove' ? step.path : []));
   const made = planRun(runPlan()).steps.flatMap(step => ('path' in step ? step.path : []));
   const shared = ['/var/lib/spawnlet', '/var/lib/spawnlet/app'];
   const left = made.filter(

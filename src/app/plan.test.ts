@@ -6,6 +6,7 @@ import { FakeFiles } from '../host/files.ts';
 import { FakeLocks } from '../host/lock.ts';
 import { type Executors, hostExecutors } from '../host/step.ts';
 import { appsDirectory, journalDirectory, runtimeDirectory } from '../names.ts';
+import type { LeaveBridge } from '../network/leave.ts';
 import type { SystemdStep } from '../systemd/executors.ts';
 import { type AppStep, planRemove, planRun, type RunPlan } from './plan.ts';
 import type { RunRequest } from './request.ts';
@@ -28,7 +29,7 @@ class FakeHost {
   /** A unit whose start fails. */
   broken = '';
 
-  #systemd(): Executors<SystemdStep> {
+  #systemd(): Executors<SystemdStep | LeaveBridge> {
     const down = async ({ name }: { readonly name: string }) => {
       this.up.delete(name);
       // As systemd does with RuntimeDirectory=.
@@ -57,6 +58,11 @@ class FakeHost {
         describe: () => 'disable',
         satisfied: async step => !enabled.has(step.name),
         apply: async step => void enabled.delete(step.name),
+      },
+      'leave-bridge': {
+        describe: () => 'leave',
+        satisfied: async () => true,
+        apply: async () => undefined,
       },
       'reset-failed-unit': {
         describe: () => 'reset',
@@ -105,9 +111,27 @@ describe('the plan of a run', () => {
       assert.deepEqual(await host.applier.pending(planRun(plan)), []);
       assert.equal(await host.applier.dryRun(planRun(plan)), 'nothing to do\n');
       const { removeAfterwards } = plan.request;
-      await host.applier.apply(planRemove('web', removeAfterwards, plan.enable), signal);
+      await host.applier.apply(
+        planRemove({
+          name: 'web',
+          removeAfterwards: removeAfterwards,
+          enabled: plan.enable,
+          network: 'other',
+        }),
+        signal,
+      );
       assert.deepEqual(host.state(), before);
-      assert.deepEqual(await host.applier.pending(planRemove('web', removeAfterwards, plan.enable)), []);
+      assert.deepEqual(
+        await host.applier.pending(
+          planRemove({
+            name: 'web',
+            removeAfterwards: removeAfterwards,
+            enabled: plan.enable,
+            network: 'other',
+          }),
+        ),
+        [],
+      );
     });
   }
 

@@ -7,11 +7,15 @@ import { containerUnit } from '../engine/unit.ts';
 import type { Plan } from '../host/apply.ts';
 import type { HostStep } from '../host/step.ts';
 import { appsDirectory, persistentUnits, stateDirectory, transientUnits, unitPath } from '../names.ts';
+import { networkFile } from '../network/container-file.ts';
+import type { LeaveBridge } from '../network/leave.ts';
+import { addressOf } from '../network/subnet.ts';
 import type { SystemdStep } from '../systemd/executors.ts';
+import type { DecidedNetwork } from './network.ts';
 import type { RunRequest } from './request.ts';
 import { directoryOf, type ImageFacts } from './spec.ts';
 
-export type AppStep = HostStep | SystemdStep;
+export type AppStep = HostStep | SystemdStep | LeaveBridge;
 
 export const unitOf = (name: string): string => `${name}.service`;
 
@@ -36,12 +40,32 @@ export const annotation = {
   created: 'io.spawnlet.created',
 } as const;
 
-const hostsText = (hostname: string) => `127.0.0.1\tlocalhost${hostname && ` ${hostname}`}\n::1\tlocalhost\n`;
+/** Names that containers know their host by: podman's and Docker's. */
+const hostNames = 'host.containers.internal host.docker.internal';
+
+/** /etc/hosts: of a container on the bridge its name is that of its address. On the host's network it is the host's. */
+function hostsText({ request, spec, network }: RunPlan): string {
+  const { hostname } = spec;
+  const lines = ['127.0.0.1\tlocalhost', '::1\tlocalhost'];
+  const [gateway = ''] = network.kind === 'bridged' ? network.gateways : ['127.0.0.1'];
+  if (network.kind === 'bridged') {
+    const names = [...new Set([hostname, request.name])].join(' ');
+    for (const address of network.network.addresses) lines.push(`${addressOf(address)}\t${names}`);
+    lines.push(`${gateway}\t${hostNames}`);
+  } else if (hostname) lines[0] += ` ${hostname}`;
+  for (const { name, address } of request.hosts ?? []) lines.push(`${address ?? gateway}\t${name}`);
+  return lines.map(line => `${line}\n`).join('');
+}
+
+/** Name servers that were asked for; else the start script writes them. */
+const resolverText = ({ attachment }: RunRequest) =>
+  (attachment?.dns ?? []).map(server => `nameserver ${server}\n`).join('');
 
 export interface RunPlan {
   readonly request: RunRequest;
   readonly spec: ContainerSpec;
   readonly image: ImageFacts;
+  readonly network: DecidedNetwork;
   /** Milliseconds since 1970. */
   readonly now: number;
   /** Whether somebody waits until the container is made, before the program runs. */
@@ -108,7 +132,8 @@ function directories({ directory: at, volumes, layers }: ContainerSpec, image: I
 }
 
 /** The files of the bundle; they alone change when a container's image is fetched anew. */
-export function bundleFiles({ request, spec, image, now, filter }: RunPlan): AppStep[] {
+export function bundleFiles(plan: RunPlan): AppStep[] {
+  const { request, spec, image, network, now, filter } = plan;
   const file = (name: string, content: string, mode: number): AppStep => ({
     do: 'write-file',
     path: `${spec.directory}/${name}`,
@@ -133,9 +158,10 @@ export function bundleFiles({ request, spec, image, now, filter }: RunPlan): App
     file('config.json', bundle, 0o600),
     file('start', engine.startScript(spec, request), 0o600),
     file('stopped', engine.stoppedScript(spec, request), 0o600),
-    file('hosts', hostsText(spec.hostname), 0o644),
+    file('hosts', hostsText(plan), 0o644),
     file('hostname', spec.hostname === '' ? '' : `${spec.hostname}\n`, 0o644),
-    file('resolv.conf', '', 0o644),
+    file('resolv.conf', resolverText(request), 0o644),
+    ...(network.kind === 'bridged' ? [file(networkFile, `${JSON.stringify(network.network)}\n`, 0o600)] : []),
   ];
 }
 
@@ -150,8 +176,19 @@ function gateSteps({ request, gate, attached }: RunPlan): AppStep[] {
   ];
 }
 
+/** What there is of a container to remove. */
+export interface Removal {
+  readonly name: string;
+  readonly removeAfterwards: boolean;
+  readonly enabled: boolean;
+  /** `bridged`: it is on spawnlet's own bridge; with what takes the bridge away, if nobody else is. */
+  readonly network:
+    | { readonly kind: 'bridged'; readonly bridge: readonly (HostStep | SystemdStep)[] }
+    | 'other';
+}
+
 /** What removes a container: exactly what {@link planRun} made. One that runs is killed. */
-export function planRemove(name: string, removeAfterwards: boolean, enabled: boolean): Plan<AppStep> {
+export function planRemove({ name, removeAfterwards, enabled, network }: Removal): Plan<AppStep> {
   const unit = unitOf(name);
   return {
     title: `rm ${name}`,
@@ -159,9 +196,11 @@ export function planRemove(name: string, removeAfterwards: boolean, enabled: boo
     steps: [
       { do: 'kill-unit', name: unit },
       ...(enabled ? [{ do: 'disable-unit', name: unit } as const] : []),
+      ...(network === 'other' ? [] : [{ do: 'leave-bridge', name } as const]),
       { do: 'remove', path: unitPathOf(name, removeAfterwards) },
       { do: 'remove', path: directoryOf(name) },
       { do: 'reset-failed-unit', name: unit },
+      ...(network === 'other' ? [] : network.bridge),
     ],
   };
 }

@@ -120,3 +120,69 @@ test('whatever is given as a flag is parsed or refused with a hint', () => {
     }),
   );
 });
+
+test('ports are published as podman’s and docker’s words have it', () => {
+  const tcp = { protocol: 'tcp' } as const;
+  for (const [text, ports] of [
+    ['8080:80', [{ ...tcp, hostPort: 8080, port: 80 }]],
+    ['80', [{ ...tcp, port: 80 }]],
+    ['127.0.0.1:5353:53/UDP', [{ protocol: 'udp', address: '127.0.0.1', hostPort: 5353, port: 53 }]],
+    ['127.0.0.1::80', [{ ...tcp, address: '127.0.0.1', port: 80 }]],
+    ['[fd00::7]:8080:80', [{ ...tcp, address: 'fd00::7', hostPort: 8080, port: 80 }]],
+    ['0.0.0.0:8080:80', [{ ...tcp, hostPort: 8080, port: 80 }]],
+    [
+      '8000-8001:80-81',
+      [
+        { ...tcp, hostPort: 8000, port: 80 },
+        { ...tcp, hostPort: 8001, port: 81 },
+      ],
+    ],
+  ] as const)
+    assert.deepEqual(flags.parsePublish(text), ports, text);
+  for (const text of [
+    '',
+    '0:80',
+    '80:0',
+    '99999:80',
+    'a:80',
+    '80:80/sctp',
+    '80-79:1-2',
+    '1-2:80',
+    '::1:80:80',
+    '1.2.3:80:80',
+    '80:80:80:80',
+  ])
+    refuses(() => flags.parsePublish(text));
+});
+
+test('what an image exposes is published port by port, SCTP left out', () => {
+  assert.deepEqual(flags.exposedPorts(['80/tcp', '53/udp', '90-91', '99/sctp']), [
+    { protocol: 'tcp', port: 80 },
+    { protocol: 'udp', port: 53 },
+    { protocol: 'tcp', port: 90 },
+    { protocol: 'tcp', port: 91 },
+  ]);
+});
+
+test('lines for /etc/hosts are a name and an address, or the host', () => {
+  assert.deepEqual(flags.parseHost('db:10.0.0.5'), { name: 'db', address: '10.0.0.5' });
+  assert.deepEqual(flags.parseHost('db:[fd00::5]'), { name: 'db', address: 'fd00::5' });
+  assert.deepEqual(flags.parseHost('db:fd00::5'), { name: 'db', address: 'fd00::5' });
+  assert.deepEqual(flags.parseHost('me:host-gateway'), { name: 'me' });
+  for (const text of ['db', ':10.0.0.5', 'a b:10.0.0.5', 'db:', 'db:somewhere', 'db\n:10.0.0.5'])
+    refuses(() => flags.parseHost(text));
+});
+
+test('no text of -p and --add-host is taken for more than it says', () => {
+  fc.assert(
+    fc.property(fc.string(), text => {
+      for (const parse of [flags.parsePublish, flags.parseHost]) {
+        try {
+          assert.doesNotMatch(JSON.stringify(parse(text)), /['\\$`]/);
+        } catch (error) {
+          assert.ok(error instanceof SpawnletError);
+        }
+      }
+    }),
+  );
+});

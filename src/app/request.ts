@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import type { TerminalSize } from '../engine/container.ts';
 import type { RestartPolicy } from '../engine/unit.ts';
 import { SpawnletError } from '../host/error.ts';
@@ -29,7 +30,12 @@ export interface RunRequest {
   readonly noNewPrivileges: boolean;
   /** Undefined for the default; `unconfined`, or the path of a profile. */
   readonly seccomp?: string;
-  readonly network: 'host' | 'none';
+  /** `bridge`: spawnlet's own, with NAT. */
+  readonly network: 'bridge' | 'host' | 'none';
+  /** What is asked of the network; containers that were made before there was a bridge have none. */
+  readonly attachment?: AttachmentFlags;
+  /** More lines of /etc/hosts. */
+  readonly hosts?: readonly HostEntry[];
   readonly restart: RestartPolicy;
   /** Number. */
   readonly stopSignal?: number;
@@ -48,6 +54,31 @@ export interface RunRequest {
   readonly tlsVerify: boolean;
   /** Whole path of the file with credentials for the registry; undefined for the usual places. */
   readonly authFile?: string;
+}
+
+export interface AttachmentFlags {
+  readonly ports: readonly PortFlag[];
+  /** `all`: the ports that the image exposes, too. */
+  readonly publish: 'listed' | 'all';
+  /** Of each family one at most. */
+  readonly addresses: readonly string[];
+  /** Name servers instead of those of the bridge. */
+  readonly dns: readonly string[];
+}
+
+export interface PortFlag {
+  readonly protocol: 'tcp' | 'udp';
+  /** Address of the host; undefined for all. */
+  readonly address?: string;
+  /** Undefined for any that is free. */
+  readonly hostPort?: number;
+  readonly port: number;
+}
+
+export interface HostEntry {
+  readonly name: string;
+  /** Undefined for the host as the container reaches it. */
+  readonly address?: string;
 }
 
 export type VolumeFlag =
@@ -240,4 +271,58 @@ export function parseHostname(text: string): string {
   if (/^(?=.{1,64}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/i.test(text))
     return text;
   throw flagError('hostname', text, 'letters, digits and -, at most 64');
+}
+
+const portHint = 'as in -p 8080:80, -p 127.0.0.1:5353:53/udp, -p 8000-8002:80-82 or -p 80';
+
+const isPort = (port: number) => port >= 1 && port <= 65_535;
+
+/** First and last of `8000-8002` or `80`; undefined if these are no ports. */
+function parseRange(text: string): readonly [first: number, last: number] | undefined {
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text);
+  const [first, last] = [Number(match?.[1]), Number(match?.[2] ?? match?.[1])];
+  return isPort(first) && isPort(last) && first <= last ? [first, last] : undefined;
+}
+
+/** `[[ADDRESS:][HOSTPORT]:]PORT[/udp]`; ranges have the same length on both sides. */
+export function parsePublish(text: string): PortFlag[] {
+  const [rest = '', protocol = 'tcp', ...more] = text.toLowerCase().split('/');
+  const match = /^(?:(?:(\[[0-9a-f:.]+\]|[\d.]+):)?([\d-]*):)?([\d-]+)$/.exec(rest);
+  const address = match?.[1]?.replace(/^\[|\]$/g, '');
+  const inner = parseRange(match?.[3] ?? '');
+  const outer = match?.[2] ? parseRange(match[2]) : 'any';
+  if (protocol !== 'tcp' && protocol !== 'udp')
+    throw flagError('publish', text, `tcp or udp, not ${JSON.stringify(protocol)}`);
+  if (!inner || !outer || more.length > 0 || (address !== undefined && isIP(address) === 0))
+    throw flagError('publish', text, portHint);
+  const count = inner[1] - inner[0] + 1;
+  if (outer !== 'any' && outer[1] - outer[0] + 1 !== count) throw flagError('publish', text, portHint);
+  // All addresses of the host are no address.
+  const one = address === '0.0.0.0' || address === '::' ? undefined : address;
+  return Array.from({ length: count }, (_value, at) => ({
+    protocol,
+    ...(one !== undefined && { address: one }),
+    ...(outer !== 'any' && { hostPort: outer[0] + at }),
+    port: inner[0] + at,
+  }));
+}
+
+/** Ports of an image's EXPOSE, published at any free ones: `80/tcp`, `8000-8002/udp`. SCTP is left out. */
+export const exposedPorts = (exposed: readonly string[]): PortFlag[] =>
+  exposed.filter(port => !port.endsWith('/sctp')).flatMap(parsePublish);
+
+/** An IPv4 or IPv6 address. */
+export function parseAddress(flag: string, text: string): string {
+  if (isIP(text) !== 0 && !text.includes('%')) return text;
+  throw flagError(flag, text, 'an address, as in 10.153.0.9 or fd00::9');
+}
+
+/** `NAME:ADDRESS`, or `NAME:host-gateway` for the host. */
+export function parseHost(text: string): HostEntry {
+  const at = text.indexOf(':');
+  const [name, address] = [text.slice(0, Math.max(at, 0)), text.slice(at + 1).replace(/^\[|\]$/g, '')];
+  const gateway = address === 'host-gateway';
+  if (/^[a-z0-9_]([a-z0-9._-]*[a-z0-9])?$/i.test(name) && (gateway || isIP(address) !== 0))
+    return { name, ...(!gateway && { address }) };
+  throw flagError('add-host', text, 'as in --add-host db:10.0.0.5 or --add-host host:host-gateway');
 }

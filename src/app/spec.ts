@@ -5,7 +5,7 @@ import {
   possibleCapabilities,
 } from '../engine/capabilities.ts';
 import type { CgroupVersion } from '../engine/cgroup.ts';
-import type { ContainerSpec, Device, Mount } from '../engine/container.ts';
+import type { Connection, ContainerSpec, Device, Mount } from '../engine/container.ts';
 import { defaultSeccomp, type Profile, resolveProfile } from '../engine/seccomp.ts';
 import { parseSignal } from '../engine/signal.ts';
 import { SpawnletError } from '../host/error.ts';
@@ -134,7 +134,12 @@ export function processUser(user: Pick<ImageFacts['user'], 'uid' | 'gid' | 'addi
 }
 
 /** Everything decided: what the engine runs. */
-export function containerOf(request: RunRequest, image: ImageFacts, host: HostFacts): ContainerSpec {
+export function containerOf(
+  request: RunRequest,
+  image: ImageFacts,
+  host: HostFacts,
+  network: 'host' | 'none' | Connection,
+): ContainerSpec {
   const base = request.privileged ? allCapabilities : defaultCapabilities;
   const wanted = capabilitySet(base, request.capAdd, request.capDrop);
   const capabilities = possibleCapabilities(wanted, host.boundingSet);
@@ -151,7 +156,7 @@ export function containerOf(request: RunRequest, image: ImageFacts, host: HostFa
     ),
     cwd: request.workdir ?? (config.workingDir || '/'),
     user: processUser(image.user),
-    hostname: request.hostname ?? (request.network === 'none' ? request.name : ''),
+    hostname: request.hostname ?? (request.network === 'host' ? '' : request.name),
     terminal: request.terminal,
     ...(request.terminalSize && { terminalSize: request.terminalSize }),
     stdin: request.stdin,
@@ -173,7 +178,7 @@ export function containerOf(request: RunRequest, image: ImageFacts, host: HostFa
         : request.seccomp === undefined
           ? defaultSeccomp(profile, capabilities)
           : resolveProfile(profile, capabilities),
-    network: request.network,
+    network,
     cgroups: host.cgroups,
     limits: {
       ...(request.memory !== undefined && { memory: request.memory }),

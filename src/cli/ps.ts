@@ -1,6 +1,8 @@
 import type { App } from '../app/app.ts';
 import type { AppState } from '../app/status.ts';
 import { signalName } from '../engine/signal.ts';
+import type { PublishedPort } from '../network/spec.ts';
+import { addressOf } from '../network/subnet.ts';
 import { defineCommand, outputOption } from './command.ts';
 import { containers } from './containers.ts';
 import { ago, duration, type List, printList, rfc3339 } from './output.ts';
@@ -47,6 +49,12 @@ export function describeState(state: AppState, restarts: number, now: number): s
   return `${word} (${state.exitCode})${when}${reasonOf(state)}`;
 }
 
+/** `8080->80/tcp`, `127.0.0.1:53->53/udp`: podman's and docker's form; without an address it is all of the host's. */
+const shownPort = ({ address, hostPort, port, protocol }: PublishedPort) => {
+  const host = address === undefined ? '' : `${address.includes(':') ? `[${address}]` : address}:`;
+  return `${host}${hostPort}->${port}/${protocol}`;
+};
+
 /** A row as `-o json` gives it. Times are RFC 3339; null where there is none, or where it is not known. */
 export function rowOf(app: App, now: number) {
   const { started, ended } = timesOf(app);
@@ -64,6 +72,9 @@ export function rowOf(app: App, now: number) {
     restarts: app.unit.NRestarts,
     unit: app.unit.Id,
     engine: app.request.engine,
+    network: app.request.network,
+    addresses: (app.network?.addresses ?? []).map(addressOf),
+    ports: (app.network?.ports ?? []).map(shownPort),
     labels: app.request.labels,
   };
 }
@@ -77,6 +88,7 @@ const list = (now: number): List<ReturnType<typeof rowOf>> => ({
     ['COMMAND', row => cut(row.command, 30)],
     ['CREATED', row => ago(Date.parse(row.created), now)],
     ['STATUS', row => row.status],
+    ['PORTS', row => row.ports.join(', ')],
   ],
   key: row => row.name,
 });

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { basename, resolve } from 'node:path';
 import type { Apps } from '../app/app.ts';
 import * as flags from '../app/request.ts';
@@ -56,7 +57,27 @@ const options = {
     value: 'OPTION',
     help: 'no-new-privileges, seccomp=unconfined, seccomp=FILE',
   },
-  network: { type: 'string', value: 'NETWORK', choices: ['host', 'none'], help: 'host (default) or none' },
+  network: {
+    type: 'string',
+    value: 'NETWORK',
+    choices: ['bridge', 'host', 'none'],
+    help: 'bridge (default), host or none',
+  },
+  publish: {
+    type: 'strings',
+    short: 'p',
+    value: '[[ADDRESS:]PORT:]PORT[/udp]',
+    help: 'reach a port of it at a port of this host',
+  },
+  'publish-all': { type: 'boolean', short: 'P', help: 'publish the ports that the image exposes' },
+  ip: { type: 'string', value: 'ADDRESS', help: 'IPv4 address on the bridge' },
+  ip6: { type: 'string', value: 'ADDRESS', help: 'IPv6 address on the bridge' },
+  dns: { type: 'strings', value: 'ADDRESS', help: 'name server instead of the bridge’s' },
+  'add-host': {
+    type: 'strings',
+    value: 'NAME:ADDRESS',
+    help: 'a line of /etc/hosts; host-gateway is this host',
+  },
   restart: { type: 'string', value: 'POLICY', help: 'no (default), on-failure[:N], always, unless-stopped' },
   'stop-signal': {
     type: 'string',
@@ -81,10 +102,6 @@ const options = {
 
 /** Flags of podman run that people will try, and what serves instead. */
 const refused: Readonly<Record<string, string>> = {
-  publish: 'the container has the host’s network: the port that it listens on is open already',
-  p: 'the container has the host’s network: the port that it listens on is open already',
-  P: 'the container has the host’s network: the port that it listens on is open already',
-  'publish-all': 'the container has the host’s network: the port that it listens on is open already',
   net: 'use --network',
   mount: 'use -v, --tmpfs or --device',
   volumes: 'use -v',
@@ -92,7 +109,11 @@ const refused: Readonly<Record<string, string>> = {
   replace: 'spawnlet rm -f NAME first',
   init: 'the program itself is PID 1; let the image bring an init',
   ulimit: 'systemctl edit NAME: LimitNOFILE= and its kin',
-  sysctl: 'not there yet: containers have the host’s network, where sysctls are the host’s',
+  sysctl: 'not there yet',
+  'network-alias': 'others find the container by its --name, and by its --hostname',
+  'dns-search': 'bind a resolv.conf: -v FILE:/etc/resolv.conf:ro',
+  'dns-option': 'bind a resolv.conf: -v FILE:/etc/resolv.conf:ro',
+  'mac-address': 'not there: it follows from the host and the name, and stays the same',
   userns: 'user namespaces are not there yet',
   uidmap: 'user namespaces are not there yet',
   gidmap: 'user namespaces are not there yet',
@@ -105,8 +126,6 @@ const refused: Readonly<Record<string, string>> = {
   'oom-score-adj': 'systemctl edit NAME: OOMScoreAdjust=',
   'log-driver': 'logs are in the journal: spawnlet logs NAME',
   'log-opt': 'systemctl edit systemd-journald@spawnlet, or /etc/systemd/journald@spawnlet.conf',
-  dns: 'bind a resolv.conf: -v FILE:/etc/resolv.conf:ro',
-  'add-host': 'bind a hosts file: -v FILE:/etc/hosts:ro',
   pid: 'the container has a PID namespace of its own',
   ipc: 'the container has an IPC namespace of its own',
   uts: 'the container has a UTS namespace of its own; --hostname sets its name',
@@ -121,8 +140,7 @@ const refused: Readonly<Record<string, string>> = {
   'group-add': '-u USER takes the groups of the image; name a GROUP with -u USER:GROUP',
   gpus: 'give it the device nodes: --device',
   'volumes-from': 'name the directories: -v',
-  expose: 'the container has the host’s network: it needs no exposing',
-  ip: 'the container has the host’s network, or none',
+  expose: '-p publishes a port; between containers all are open',
   cgroupns: 'on cgroup v2 the container has a cgroup namespace of its own',
   annotation: 'use --label',
   tz: 'use -e TZ=ZONE',
@@ -131,7 +149,7 @@ const refused: Readonly<Record<string, string>> = {
   rootfs: 'an image is needed: oci:DIR, oci-archive:FILE or docker-archive:FILE',
   'sig-proxy': 'SIGINT and SIGTERM always go to the program',
   sdnotify: 'not there yet',
-  link: 'the container has the host’s network: it reaches others at 127.0.0.1',
+  link: 'containers on the bridge find each other by name',
   a: 'without -d all streams are attached; -d for none',
   attach: 'without -d all streams are attached; -d for none',
 };
@@ -147,6 +165,8 @@ async function requestOf(
   if (given.rm && given.restart !== undefined && given.restart !== 'no') conflict('--rm and --restart');
   if (given.rm && given.enable) conflict('--rm and --enable');
   if (given.register && given.engine !== 'nspawn') conflict('--register and the engine crun');
+  const network = given.network === 'host' || given.network === 'none' ? given.network : 'bridge';
+  if (network !== 'bridge') refuseBridgeFlags(given, network);
   const files = await Promise.all(given['env-file'].map(file => readEnvFile(file)));
   const security = flags.parseSecurity(given['security-opt']);
   const optional = <T>(key: string, value: T | undefined) => (value === undefined ? {} : { [key]: value });
@@ -179,7 +199,9 @@ async function requestOf(
     privileged: given.privileged,
     devices: given.device.map(flags.parseDevice),
     ...security,
-    network: given.network === 'none' ? 'none' : 'host',
+    network,
+    ...(network === 'bridge' && { attachment: attachmentOf(given) }),
+    ...(given['add-host'].length > 0 && { hosts: given['add-host'].map(flags.parseHost) }),
     restart: flags.parseRestart(given.restart ?? 'no'),
     ...optional(
       'stopSignal',
@@ -198,6 +220,33 @@ async function requestOf(
     tlsVerify: given['tls-verify'],
     ...optional('authFile', authFileOf(given.authfile, env)),
   };
+}
+
+const attachmentOf = (given: RunInput['options']): flags.AttachmentFlags => ({
+  ports: given.publish.flatMap(flags.parsePublish),
+  publish: given['publish-all'] ? 'all' : 'listed',
+  addresses: [
+    ...(given.ip === undefined ? [] : [familyOf('ip', given.ip, 4)]),
+    ...(given.ip6 === undefined ? [] : [familyOf('ip6', given.ip6, 6)]),
+  ],
+  dns: given.dns.map(text => flags.parseAddress('dns', text)),
+});
+
+function familyOf(flag: 'ip' | 'ip6', text: string, family: 4 | 6): string {
+  const address = flags.parseAddress(flag, text);
+  if (isIP(address) === family) return address;
+  throw new SpawnletError('ERR_FLAG_VALUE', `--${flag} does not take '${text}'`, {
+    hint: `an IPv${family} address; the other family is --${flag === 'ip' ? 'ip6' : 'ip'}`,
+  });
+}
+
+/** Flags that say something of the bridge. With the host's network its ports, name servers and hosts file hold. */
+function refuseBridgeFlags(given: RunInput['options'], network: 'host' | 'none'): void {
+  const one = (['publish', 'dns'] as const).find(flag => given[flag].length > 0);
+  const alone = (['ip', 'ip6'] as const).find(flag => given[flag] !== undefined);
+  const hosts = network === 'host' && given['add-host'].length > 0 ? 'add-host' : undefined;
+  const flag = one ?? (given['publish-all'] ? 'publish-all' : undefined) ?? alone ?? hosts;
+  if (flag !== undefined) conflict(`--${flag} and --network ${network}`);
 }
 
 function conflict(what: string): never {
@@ -248,8 +297,8 @@ export const run = defineCommand({
   examples: [
     ['spawnlet run --rm alpine:3.22 echo hello', 'one command, nothing left behind'],
     [
-      'spawnlet run -d --name web -v /srv/www:/usr/share/nginx/html:ro nginx',
-      'a web server, in the background',
+      'spawnlet run -d --name web -p 8080:80 -v /srv/www:/usr/share/nginx/html:ro nginx',
+      'a web server, in the background, at port 8080 of this host',
     ],
     [
       'spawnlet run -d --name web --restart always --enable nginx',

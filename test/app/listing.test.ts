@@ -34,7 +34,7 @@ test('ps has the columns of podman, with the time since a container is up or has
   await done(['run', '-d', '--name=over', image, 'sh', '-c', 'exit 4']);
   await done(['wait', 'over']);
   const text = await done(['ps', '-a']);
-  assert.match(text, /^NAME +IMAGE +COMMAND +CREATED +STATUS$/m);
+  assert.match(text, /^NAME +IMAGE +COMMAND +CREATED +STATUS +PORTS$/m);
   assert.match(text, /^up .* sleep infinity +(\d+ seconds?|Less than a second) ago +Up (\d+ s|Less)/m);
   assert.match(text, /^over .* Exited \(4\) (\d+ seconds?|Less than a second) ago$/m);
   assert.doesNotMatch(await done(['ps']), /^over /m);

@@ -48,7 +48,7 @@ const world = async () =>
 
 /** Runs a container of `--rm` and waits until systemd has forgotten its unit, which is after its files are gone. */
 async function runOnce(...argv: readonly string[]): Promise<void> {
-  await spawnlet(['run', '--rm', '--name=once', image, ...argv]);
+  await spawnlet(['run', '--rm', '--network=host', '--name=once', image, ...argv]);
   const isForgotten = async () => (await system('systemctl', 'list-units', '--all', '-q', 'once.*')) === '';
   await eventually(isForgotten, 'the unit is forgotten');
 }
@@ -60,13 +60,14 @@ const verify = (name: string) =>
     `systemd-analyze verify --man=no /etc/systemd/system/${name}.service 2>&1 | grep -F "${name}.service:" || :`,
   );
 
-test('rm takes away exactly what run made', async () => {
+test('rm takes away exactly what run made, the bridge of the last container with it', async () => {
   await runOnce('true');
   const before = await world();
   await done([
     'run',
     '-d',
     '--name=whole',
+    '-p8080:80',
     '--enable',
     '-v/own',
     '--restart=always',

@@ -50,7 +50,7 @@ async function settle(signal: AbortSignal): Promise<void> {
 
 async function runRow(setting: Setting): Promise<Row> {
   const image = await smallImage(setting);
-  const ours = spawnlet('run', '--rm', image);
+  const ours = spawnlet('run', '--rm', '--network=host', image);
   const theirs = podman('run', '--rm', ...podmanRunFlags, image);
   for (const argv of [ours, theirs]) {
     // A peer that cannot run fails fast: it has to show that it runs the image's program.
@@ -67,9 +67,33 @@ async function runRow(setting: Setting): Promise<Row> {
     2,
   );
   return {
-    work: '`run --rm` of `/bin/true`, image present',
+    work: '`run --rm` of `/bin/true`, image present, the host’s network',
     unit: 'ms',
     targets: [{ kind: 'share of', peer: 'podman', value: 0.85 }],
+    samples,
+  };
+}
+
+/** What the bridge adds: a namespace, a link, addresses of both families, a name, and a port that is published. */
+async function bridgeRow(setting: Setting): Promise<Row> {
+  const image = await smallImage(setting);
+  const subject = (name: string, ...flags: readonly string[]) => ({
+    ...timed(name, [...spawnlet('run', '--rm', ...flags, image), '/bin/true']),
+    prepare: () => settle(setting.signal),
+  });
+  const samples = await interleave(
+    [
+      subject(own),
+      subject(`${own} -p 8080:80`, '-p', '8080:80'),
+      subject(`${own} --network host`, '--network=host'),
+    ],
+    setting.quick,
+    2,
+  );
+  return {
+    work: '`run --rm` of `/bin/true` on the bridge',
+    unit: 'ms',
+    targets: [{ kind: 'share of', peer: `${own} --network host`, value: 1.3 }],
     samples,
   };
 }
@@ -77,7 +101,7 @@ async function runRow(setting: Setting): Promise<Row> {
 async function unitRow(setting: Setting): Promise<Row> {
   const { signal, quick } = setting;
   const image = await smallImage(setting);
-  await timeOf(spawnlet('run', '--name', 'bench-unit', image, '/bin/true'));
+  await timeOf(spawnlet('run', '--network=host', '--name', 'bench-unit', image, '/bin/true'));
   const plain = `${transientUnits}/bench-plain.service`;
   await writeFile(plain, '[Service]\nExecStart=/bin/true\n');
   await using client = await SystemdClient.connect({ signal });
@@ -201,7 +225,7 @@ async function residentRow(setting: Setting): Promise<Row> {
   const alone: number[] = [];
   const theirs: number[] = [];
   for (const name of names) {
-    run(spawnlet('run', '--detach', '--name', name, image, '/bin/sleep', '1000'));
+    run(spawnlet('run', '--network=host', '--detach', '--name', name, image, '/bin/sleep', '1000'));
     alone.push(await residentOf(name, setting.signal));
     run(spawnlet('rm', '--force', name));
     run(podman('run', '--detach', '--name', name, ...podmanRunFlags, image, '/bin/sleep', '1000'));
@@ -209,7 +233,8 @@ async function residentRow(setting: Setting): Promise<Row> {
     theirs.push((await memoryOf(Number(conmon))).pss / 1e6);
     run(podman('rm', '--force', '--time=0', name));
   }
-  for (const name of names) run(spawnlet('run', '--detach', '--name', name, image, '/bin/sleep', '1000'));
+  for (const name of names)
+    run(spawnlet('run', '--network=host', '--detach', '--name', name, image, '/bin/sleep', '1000'));
   const together = await Promise.all(names.map(name => residentOf(name, setting.signal)));
   for (const name of names) run(spawnlet('rm', '--force', name));
   return {
@@ -241,6 +266,7 @@ async function versionRow({ quick }: Setting): Promise<Row> {
 /** By the names that `ROWS=` takes, in the order of the table. */
 export const rows: Readonly<Record<string, (setting: Setting) => Promise<Row>>> = {
   run: runRow,
+  bridge: bridgeRow,
   unit: unitRow,
   pull: pullRow,
   again: againRow,

@@ -64,11 +64,13 @@ export function runPlan(
     volumes: volumesOf(wanted, whole).map(target => ({ target, content: target.slice(1) })),
     missingWorkdir,
   };
+  const network = wanted.network === 'none' ? 'none' : 'host';
   const host = { boundingSet: 'ffffffffffffffff', cgroups: 2, devices: [], profile: 'unconfined' } as const;
   return {
     request: wanted,
-    spec: containerOf(wanted, image, host),
+    spec: containerOf(wanted, image, host, network),
     image,
+    network: { kind: network },
     now: 0,
     gate: false,
     attached: false,

@@ -59,7 +59,7 @@ async function walk(least: number, visit: (border: number, at: string) => Promis
 
 test('a run -d that is killed between any two steps is gone', async () => {
   await walk(10, async (border, at) => {
-    const stopped = await runUntil(border, ['run', '-d', '--name', 'w', ref, 'sleep', '1000']);
+    const stopped = await runUntil(border, ['run', '-d', '--name', 'w', '-p80:80', ref, 'sleep', '1000']);
     const list = await nextCommand(at);
     if (stopped) assert.doesNotMatch(list, /^w /m, at);
     else await done(['rm', '-f', 'w']);
@@ -91,7 +91,7 @@ test('a run that is killed while it fetches its image leaves a whole image or no
 
 test('an rm -f that is killed has not begun, or is finished', async () => {
   await walk(4, async (border, at) => {
-    await done(['run', '-d', '--name', 'w', ref, 'sleep', '1000']);
+    await done(['run', '-d', '--name', 'w', '-p80:80', ref, 'sleep', '1000']);
     const stopped = await runUntil(border, ['rm', '-f', 'w']);
     const list = await nextCommand(at);
     if (border === 1) {

@@ -106,14 +106,29 @@ async function collect(lines: AsyncIterable<string>): Promise<string[]> {
 /** Where the journal's daemons are busy is not the command's doing. */
 const noise = /systemd-journald|systemd-tmpfiles|systemd-logind|session-|user-0|user@|\(sd-/;
 
+/** The bridge is there for all containers, and for a while after the last; what one of them has of it is not. */
+const bridge =
+  /spawnlet-(nat|dns)\b(?!-leave@[^.])|spawnlet0|^process (\/bin\/sleep 300|\/usr\/sbin\/dnsmasq) |\/lib\/spawnlet\/network\b|\/run\/spawnlet\/(dns|forwarding|nat)(\/(bridges|names|ports|chains|ipv[46]|accept_ra))* /;
+
+/** Ports that are published. */
+async function ports(): Promise<string[]> {
+  const { stdout } = await systemChildren.capture(['nft', 'list', 'ruleset']);
+  return stdout
+    .toString()
+    .split(/[\n,{}]/)
+    .map(line => line.trim())
+    .filter(line => / : \S+ \. \d+$/.test(line));
+}
+
 /** Units, mounts, links, cgroups, processes with their namespaces, and files. */
 export async function traces(): Promise<string[]> {
   const mounts = (await readFile('/proc/self/mountinfo', 'utf8'))
     .split('\n')
     .map(line => line.split(' ')[4] ?? '');
-  const [unitLines, links, groups, running, ...trees_] = await Promise.all([
+  const [unitLines, links, elements, groups, running, ...trees_] = await Promise.all([
     units(),
     readdir('/sys/class/net'),
+    ports(),
     cgroups(),
     collect(processes()),
     ...trees.map(tree => collect(files(tree))),
@@ -122,13 +137,14 @@ export async function traces(): Promise<string[]> {
     unit: unitLines,
     mount: mounts,
     link: links,
+    port: elements,
     cgroup: groups,
     process: running,
     file: trees_.flat(),
   };
   return Object.entries(kinds)
     .flatMap(([kind, lines]) => lines.filter(line => line !== '').map(line => `${kind} ${line}`))
-    .filter(line => !noise.test(line));
+    .filter(line => !noise.test(line) && !bridge.test(line));
 }
 
 /** Lines that came and lines that went, as a diff has them. */

@@ -27,6 +27,7 @@ const packages = [
   'conmon',
   'crun',
   'dbus',
+  'dnsmasq-base',
   'golang-github-containers-common',
   'iproute2',
   'kmod',

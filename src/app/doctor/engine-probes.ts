@@ -14,7 +14,7 @@ async function versionOf(host: Host, program: string, signal: AbortSignal): Prom
   const { code, stdout, stderr } = await host.children.capture([program, '--version'], { signal });
   const [line = ''] = stdout.toString().split('\n');
   if (code !== 0) throw new Error(`${program} --version ended with ${code}: ${lastLine(stderr)}`);
-  return line.startsWith(program) ? line : `${program} ${line}`;
+  return line.toLowerCase().startsWith(program) ? line : `${program} ${line}`;
 }
 
 export const program = (name: string, purpose: string): Probe => ({
@@ -127,5 +127,19 @@ export const labs: Probe = {
     if (absent.length === 0) return ok(labPrograms.join(', '));
     const hints = absent.map(name => programMissing(name).hint?.replace('apt-get install ', ''));
     return note(`not installed: ${absent.join(', ')}`, `apt-get install ${[...new Set(hints)].join(' ')}`);
+  },
+};
+
+export const names: Probe = {
+  name: 'dnsmasq',
+  purpose: 'containers on the bridge find each other by name',
+  needs: [],
+  look: async ({ host }, signal) => {
+    try {
+      return ok(await versionOf(host, 'dnsmasq', signal));
+    } catch (error) {
+      if (!(error instanceof SpawnletError)) throw error;
+      return note('not installed: containers ask the name servers of the host', error.hint);
+    }
   },
 };

@@ -2,7 +2,7 @@ import { rmdir } from 'node:fs/promises';
 import type { Host } from '../../host/host.ts';
 import { layersDirectory, stateDirectory } from '../../names.ts';
 import type { Place, Probe } from './diagnosis.ts';
-import { container, labs, nspawn, nspawnProgram, program, seccomp, sockets } from './engine-probes.ts';
+import { container, labs, names, nspawn, nspawnProgram, program, seccomp, sockets } from './engine-probes.ts';
 import {
   cgroups,
   inotify,
@@ -27,6 +27,8 @@ export const probes: readonly Probe[] = [
   unpacking,
   program('crun', 'isolates containers'),
   program('conmon', 'is a container’s main process, and passes its streams on'),
+  program('nft', 'gives containers and machines a bridge with published ports'),
+  names,
   seccomp,
   container,
   journal,
