@@ -130,6 +130,8 @@ export async function makeContext(
             'bind-live': true,
             'freeze-unit': true,
             'thaw-unit': true,
+            'hold-tree': true,
+            'release-tree': true,
           },
           machineSteps,
         ),

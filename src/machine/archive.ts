@@ -5,7 +5,7 @@ import { hasProgram } from '../host/program.ts';
 import { lockNetwork } from '../network/nat.ts';
 import type { MachineChange } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
-import { isInMemory, refuseTaken, unitToFreeze } from './create.ts';
+import { isInMemory, refuseTaken } from './create.ts';
 import { parseMachine } from './document.ts';
 import { importPlace } from './imports.ts';
 import { parseMachineName } from './names.ts';
@@ -14,6 +14,7 @@ import { lockOf, placesOf } from './places.ts';
 import { planMachine } from './plan.ts';
 import { desiredOf } from './prepare.ts';
 import type { MachineSpec } from './spec.ts';
+import { duringStandstill, standstillOf } from './standstill.ts';
 import { mountStep } from './tree-view.ts';
 import { refuseHostAccess } from './trust.ts';
 
@@ -74,7 +75,7 @@ export async function* exportMachine(
   const made = await getMade(files, name);
   if (await files.look(path))
     throw new SpawnletError('ERR_NAME_TAKEN', `${path} is there already`, { hint: 'name another file' });
-  const freeze = await unitToFreeze(deps, name, 'export', signal);
+  const standstill = await standstillOf(deps, name, 'export', signal);
   for (const flag of compressionOf(path)) {
     const program = flag.slice(2);
     if (!(await hasProgram(files, program))) throw programMissing(program);
@@ -85,10 +86,7 @@ export async function* exportMachine(
   yield plan({
     title: `export machine ${name}`,
     ifInterrupted: 'undo',
-    steps:
-      freeze === undefined
-        ? [...mountStep(made), pack]
-        : [{ do: 'freeze-unit', name: freeze }, pack, { do: 'thaw-unit', name: freeze }],
+    steps: duringStandstill(standstill, [...mountStep(made), pack]),
   });
 }
 

@@ -18,6 +18,7 @@ import {
   refuseOtherSource,
 } from './prepare.ts';
 import type { MachineSpec, TreeSource } from './spec.ts';
+import { type Standstill, standstillOf } from './standstill.ts';
 import { viewTree } from './tree-view.ts';
 
 type Of<D extends MachineChange['do']> = Extract<MachineChange, { do: D }>;
@@ -33,21 +34,6 @@ export async function refuseTaken({ host }: MachineDependencies, name: string): 
   if (path === undefined) return;
   throw new SpawnletError('ERR_NAME_TAKEN', `the name ${name} is taken: ${path} is not spawnlet's`, {
     hint: `choose another name, or: spawnlet machine adopt ${name}`,
-  });
-}
-
-/** The unit to be frozen while a machine is copied; undefined if it does not run. Throws `ERR_RUNNING` where it cannot be. */
-export async function unitToFreeze(
-  deps: MachineDependencies,
-  name: string,
-  what: string,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  const { unit } = placesOf(name);
-  if (!isUp(await unitState(await deps.systemd(), unit, signal))) return undefined;
-  if (await deps.host.files.look('/sys/fs/cgroup/cgroup.controllers')) return unit;
-  throw new SpawnletError('ERR_RUNNING', `machine ${name} runs, and cannot be frozen to ${what} it`, {
-    hint: `freezing takes cgroup version 2 alone, which this host has not: spawnlet machine stop ${name}`,
   });
 }
 
@@ -71,7 +57,7 @@ async function* build(
 
 interface Found {
   readonly origin: Origin;
-  readonly freeze?: string;
+  readonly standstill?: Standstill;
   readonly base?: string;
 }
 
@@ -87,9 +73,8 @@ async function originOfSource(
 }
 
 async function originFor(deps: MachineDependencies, made: Made, signal: AbortSignal): Promise<Found> {
-  const freeze = await unitToFreeze(deps, made.spec.name, 'copy', signal);
-  const origin = await atOnce(deps.host.files, originOfMachine(made));
-  return { origin, ...(freeze !== undefined && { freeze }) };
+  const standstill = await standstillOf(deps, made.spec.name, 'copy', signal);
+  return { origin: await atOnce(deps.host.files, originOfMachine(made)), standstill };
 }
 
 /** Whether systemd has units of a name in memory, as it has those that another unit asks for: machines.target at boot. */
@@ -146,7 +131,7 @@ async function withPassword(
 async function* make(
   deps: MachineDependencies,
   spec: MachineSpec,
-  { origin, freeze }: Found,
+  { origin, standstill }: Found,
   signal: AbortSignal,
 ): Parts {
   await using _network = await lockNetwork(deps.host.locks, signal);
@@ -156,7 +141,7 @@ async function* make(
       kind: 'nothing',
       tree: origin.tree,
       loaded: await isInMemory(deps, spec.name, signal),
-      ...(freeze !== undefined && { freeze }),
+      ...(standstill && { standstill }),
     }),
   );
 }

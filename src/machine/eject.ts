@@ -11,6 +11,7 @@ import { settingsSteps } from './plan.ts';
 import { desiredOf } from './prepare.ts';
 import { runtimeStores } from './profiles.ts';
 import { listSnapshots } from './snapshot.ts';
+import { duringStandstill } from './standstill.ts';
 import type { MachineStep } from './step.ts';
 import { mountStep, treeOfMachine, viewTree } from './tree-view.ts';
 
@@ -40,9 +41,11 @@ export async function* eject(
       steps: [
         // Of an ejection that was cut off.
         { do: 'remove-machine-tree', path: flat },
-        ...mountStep(made),
-        { do: 'copy-tree', name, from: places.tree, path: flat },
-        ...(await storeSteps(deps, made, flat)),
+        ...duringStandstill({ kind: 'held', tree: places.tree }, [
+          ...mountStep(made),
+          { do: 'copy-tree', name, from: places.tree, path: flat },
+          ...(await storeSteps(deps, made, flat)),
+        ]),
       ],
     });
   }

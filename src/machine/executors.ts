@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { check } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
@@ -5,6 +6,7 @@ import type { Executors } from '../host/step.ts';
 import { removeTree, snapshotWords, withoutMounts } from '../host/subvolume.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 import { literally } from '../systemd/escape.ts';
+import { lockTree } from '../systemd/tree-lock.ts';
 import { hidden } from './places.ts';
 import { copyUnit, type OwnMachineStep } from './step.ts';
 
@@ -24,6 +26,16 @@ export function machineExecutors(
   const { files } = host;
   const undoing = () => AbortSignal.timeout(120_000);
   const isThere = async (path: string) => (await files.look(path)) !== undefined;
+
+  /** Trees that this process keeps from being started. */
+  const held = new Map<string, Disposable>();
+
+  /** The lock of a process that was killed is free; its file goes. */
+  async function release({ path }: { readonly path: string }): Promise<void> {
+    const lock = held.get(path) ?? ((await isThere(path)) ? await lockTree(path) : undefined);
+    held.delete(path);
+    lock?.[Symbol.dispose]();
+  }
 
   /** Ends a child that is under way, and takes away what there is of its work. */
   async function endChild(step: Work, signal: AbortSignal): Promise<void> {
@@ -180,6 +192,24 @@ export function machineExecutors(
       describe: step => `let ${step.name} go on`,
       satisfied: async () => false,
       apply: async (step, signal) => (await connect()).thawUnit(step.name, signal),
+    },
+    'hold-tree': {
+      describe: step => `keep ${step.path} from being started`,
+      satisfied: async () => false,
+      apply: async step => {
+        const lock = await lockTree(step.path);
+        if (!lock)
+          throw new SpawnletError('ERR_RUNNING', `the machine in ${step.path} has just been started`, {
+            hint: `machinectl status ${basename(step.path)}`,
+          });
+        held.set(step.path, lock);
+      },
+      undo: release,
+    },
+    'release-tree': {
+      describe: step => `let ${step.path} be started`,
+      satisfied: async () => false,
+      apply: release,
     },
   };
 }

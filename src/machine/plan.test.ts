@@ -4,6 +4,7 @@ import { linesOf, plainFacts, plainSpec } from '../../test/harness/machine-spec.
 import { networkLines } from '../network/lines.ts';
 import { addedBinds, changedLimits, type Desired, needsRestart, type Present, planMachine } from './plan.ts';
 import type { MachineSpec } from './spec.ts';
+import type { Standstill } from './standstill.ts';
 
 const facts = { systemd: 257, udev: false, hostId: '', nat: { v4: '', v6: '' } };
 
@@ -51,9 +52,21 @@ test('a clone is mounted before it is written into, a directory is linked and no
 
 test('a machine that runs is frozen while it is copied, and not longer', () => {
   const tree = { kind: 'clone-of-clone', lower: ['/base'], upper: '/upper' } as const;
-  const all = kinds(plainSpec, { kind: 'nothing', loaded: false, tree, freeze: 'other.service' });
-  const at = all.indexOf('freeze-unit');
-  assert.deepEqual(all.slice(at, at + 3), ['freeze-unit', 'copy-tree', 'thaw-unit']);
+  const around = (standstill: Standstill) => {
+    const all = kinds(plainSpec, { kind: 'nothing', loaded: false, tree, standstill });
+    const at = all.indexOf('copy-tree');
+    return all.slice(at - 1, at + 2);
+  };
+  assert.deepEqual(around({ kind: 'frozen', unit: 'other.service' }), [
+    'freeze-unit',
+    'copy-tree',
+    'thaw-unit',
+  ]);
+  assert.deepEqual(around({ kind: 'held', tree: '/var/lib/machines/other' }), [
+    'hold-tree',
+    'copy-tree',
+    'release-tree',
+  ]);
 });
 
 test('limits are set while a machine runs, and one that is gone as systemd has it', () => {

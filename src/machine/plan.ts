@@ -10,6 +10,7 @@ import { nspawnFile } from './nspawn-file.ts';
 import { hidden, type Places, placesOf } from './places.ts';
 import { runtimeStores } from './profiles.ts';
 import type { MachineLimits, MachineSpec, Mount } from './spec.ts';
+import { duringStandstill, type Standstill } from './standstill.ts';
 import type { LiveProperty, MachineStep } from './step.ts';
 
 /** How the tree of a new machine comes to be. */
@@ -43,8 +44,8 @@ export type Present =
   | {
       readonly kind: 'nothing';
       readonly tree: NewTree;
-      /** The machine that is copied runs, and is stopped where it is meanwhile. */
-      readonly freeze?: string;
+      /** Of the machine that is copied. */
+      readonly standstill?: Standstill;
       /** systemd has units of the name in memory, with what files said that are gone. */
       readonly loaded: boolean;
     }
@@ -112,12 +113,8 @@ const reloadSteps = (name: string, loaded: boolean): MachineStep[] =>
 
 function treeSteps(
   places: Places,
-  { tree, freeze, loaded }: Extract<Present, { kind: 'nothing' }>,
+  { tree, standstill, loaded }: Extract<Present, { kind: 'nothing' }>,
 ): MachineStep[] {
-  const around = (steps: MachineStep[]): MachineStep[] =>
-    freeze === undefined
-      ? steps
-      : [{ do: 'freeze-unit', name: freeze }, ...steps, { do: 'thaw-unit', name: freeze }];
   const name = places.tree.slice(machinesDirectory.length + 1);
   const copy = (from: string, path: string): MachineStep => ({ do: 'copy-tree', name, from, path });
   const parent = directory(machinesDirectory, 0o700);
@@ -127,13 +124,18 @@ function treeSteps(
     case 'move':
       return [parent, { do: 'move-tree', path: tree.from, to: places.tree }];
     case 'copy':
-      return [parent, ...around([copy(tree.from, places.tree)])];
-    case 'snapshot':
-      return [parent, ...around([{ do: 'snapshot-tree', name, from: tree.from, path: places.tree }])];
+      return [parent, ...duringStandstill(standstill, [copy(tree.from, places.tree)])];
+    case 'snapshot': {
+      const snapshot: MachineStep = { do: 'snapshot-tree', name, from: tree.from, path: places.tree };
+      return [parent, ...duringStandstill(standstill, [snapshot])];
+    }
     case 'clone':
       return [directory(places.upper, tree.mode), ...mountSteps(places, tree.lower, loaded)];
     case 'clone-of-clone':
-      return [...around([copy(tree.upper, places.upper)]), ...mountSteps(places, tree.lower, loaded)];
+      return [
+        ...duringStandstill(standstill, [copy(tree.upper, places.upper)]),
+        ...mountSteps(places, tree.lower, loaded),
+      ];
   }
 }
 

@@ -3,11 +3,11 @@ import type { Files } from '../host/files.ts';
 import { canSnapshot } from '../host/subvolume.ts';
 import type { MachineChange, SnapshotRow } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
-import { unitToFreeze } from './create.ts';
 import { refuseRunning } from './job.ts';
 import { parseSnapshotName } from './names.ts';
 import { getMade, type Made } from './observe.ts';
 import { hidden, type Places, placesOf } from './places.ts';
+import { duringStandstill, standstillOf } from './standstill.ts';
 import type { MachineStep } from './step.ts';
 
 type Of<D extends MachineChange['do']> = Extract<MachineChange, { do: D }>;
@@ -84,7 +84,7 @@ export async function* snapshot(
     throw new SpawnletError('ERR_NAME_TAKEN', `machine ${name} has a snapshot ${label} already`, {
       hint: 'choose another name',
     });
-  const freeze = await unitToFreeze(deps, name, 'snapshot', signal);
+  const standstill = await standstillOf(deps, name, 'snapshot', signal);
   const record: SnapshotRecord = { version: 1, created: clock.now() };
   const copy = await copyStep(files, { name, from: ownTree(made, machine), path: places.tree });
   yield plan({
@@ -93,9 +93,7 @@ export async function* snapshot(
     steps: [
       { do: 'make-directory', path: machine.snapshots, mode: 0o700 },
       { do: 'make-directory', path: places.directory, mode: 0o700, owns: 'everything' },
-      ...(freeze === undefined
-        ? [copy]
-        : ([{ do: 'freeze-unit', name: freeze }, copy, { do: 'thaw-unit', name: freeze }] as const)),
+      ...duringStandstill(standstill, [copy]),
       {
         do: 'write-file',
         path: places.spec,

@@ -49,7 +49,10 @@ export type OwnMachineStep =
     }
   /** Stops the processes of a unit where they are; undone by letting them go on. */
   | { readonly do: 'freeze-unit'; readonly name: string }
-  | { readonly do: 'thaw-unit'; readonly name: string };
+  | { readonly do: 'thaw-unit'; readonly name: string }
+  /** Keeps the machine in a tree from being started, by the lock of systemd-nspawn, as long as this process lives. */
+  | { readonly do: 'hold-tree'; readonly path: string }
+  | { readonly do: 'release-tree'; readonly path: string };
 
 export type MachineStep = HostStep | SystemdStep | ImageStep | TreeStep | WriteGuest | OwnMachineStep;
 

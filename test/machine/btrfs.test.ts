@@ -8,6 +8,7 @@ import { testCopies } from './copies.ts';
 import { useFileSystem } from './file-system.ts';
 import { testKills } from './kills.ts';
 import { create, inside, machine, status, useBase } from './machines.ts';
+import { testStandstill } from './standstill.ts';
 
 let disk: AsyncDisposable;
 
@@ -176,5 +177,7 @@ test('a base of any source is a subvolume, and nothing of a build that failed st
 });
 
 describe('copies of snapshots', testCopies);
+
+describe('snapshots that are copied', testStandstill);
 
 describe('killed commands about snapshots', testKills);

@@ -106,7 +106,10 @@ const commands: readonly (readonly [shows: RegExp, words: string, input?: string
   [/^move .*\/machine\/idle to .*\/machine\/new$/m, 'rename idle new'],
   [/^copy .* to .*\/snapshots\/two\/tree$/m, 'snapshot idle two'],
   [/^copy .*\/snapshots\/one\/tree to /m, 'restore idle one'],
-  [/^start var-lib-machines-idle\.mount\npack .* into \/root\/idle\.tar$/m, 'export idle /root/idle.tar'],
+  [
+    /^keep .*\/idle from being started\nstart var-lib-machines-idle\.mount\npack .* into \/root\/idle\.tar$/m,
+    'export idle /root/idle.tar',
+  ],
   [/^unpack \/root\/out\.tar to /m, 'import /root/out.tar new'],
   [/^start var-lib-machines-idle\.mount\n.* root:\(hidden\)/ms, 'passwd --password-stdin idle', 'secret\n'],
   [/^write \d entries into the tree of up/m, 'passwd --password-stdin up', 'secret\n'],

@@ -86,7 +86,7 @@ export const nspawn: Probe = {
 
 export const sockets: Probe = {
   name: 'koffi',
-  purpose: 'attaching speaks conmon’s sockets through the C library',
+  purpose: 'calls of the C library: sockets of conmon, overlays and locks of machines’ trees',
   needs: [],
   look: async () => {
     try {

@@ -5,6 +5,7 @@ import type { Host } from '../../host/host.ts';
 import { makeTree, removeTree } from '../../host/subvolume.ts';
 import { layersDirectory, machinesDirectory, persistentUnits } from '../../names.ts';
 import { escapePath } from '../../systemd/escape.ts';
+import { lockTree } from '../../systemd/tree-lock.ts';
 import { resolveInLayers } from '../lookup.ts';
 import { formatReference, parseReference } from '../reference.ts';
 import type { Store } from '../store.ts';
@@ -90,8 +91,12 @@ async function begin(
       return copyTree(host, source.path, tree, signal);
     case 'base':
       return cloneTree(host, baseTree(source.name), tree, signal);
-    case 'machine':
-      return cloneTree(host, await stoppedMachine(host, source.name), tree, signal);
+    case 'machine': {
+      const path = await stoppedMachine(host, source.name);
+      using lock = await lockTree(path);
+      if (!lock) throw runs(source.name);
+      return await cloneTree(host, path, tree, signal);
+    }
   }
 }
 
@@ -230,13 +235,11 @@ export async function stoppedMachine(
     });
   const { stdout } = await children.capture(['systemctl', 'is-active', `systemd-nspawn@${name}.service`]);
   // Also while it starts or stops: `activating`, `deactivating`, `reloading`.
-  if (/activ|load/.test(stdout.toString().replace('inactive', '')))
-    throw new SpawnletError(
-      'ERR_TREE_SOURCE',
-      `machine ${name} runs, so its tree may change while it is copied`,
-      {
-        hint: `machinectl poweroff ${name}`,
-      },
-    );
+  if (/activ|load/.test(stdout.toString().replace('inactive', ''))) throw runs(name);
   return path;
 }
+
+const runs = (name: string) =>
+  new SpawnletError('ERR_TREE_SOURCE', `machine ${name} runs, so its tree may change while it is copied`, {
+    hint: `machinectl poweroff ${name}`,
+  });
