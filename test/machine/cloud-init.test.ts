@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { systemChildren } from '../../src/host/child.ts';
-import { system } from '../app/tools.ts';
-import { create, inside, machine, useBase } from './machines.ts';
+import { done, system } from '../app/tools.ts';
+import { base, create, inside, machine, useBase } from './machines.ts';
 
 let made: AsyncDisposable;
 let work: string;
@@ -117,16 +117,18 @@ const isTaken = async (name: string, password: string): Promise<boolean> => {
 
 for (const method of ['yescrypt', 'sha512crypt'])
   test(`a hash of ${method} that mkpasswd made is a password in a machine, stopped or running`, async () => {
-    const hash = async (text: string) => (await system('mkpasswd', `--method=${method}`, text)).trim();
-    await create('keyed', '--password-hash', await hash('at first'));
+    const hash = (text: string) => system('mkpasswd', `--method=${method}`, text);
+    const ask = async (words: readonly string[], text: string) =>
+      done(['machine', ...words, '--password-hash-stdin'], { input: await hash(text) });
+    await ask(['create', 'keyed', '--from', base, '--network', 'none'], 'at first');
     await machine('start', 'keyed');
     assert.equal(await isTaken('keyed', 'at first'), true);
     assert.equal(await isTaken('keyed', 'another'), false);
-    await machine('passwd', 'keyed', '--password-hash', await hash('while it runs'));
+    await ask(['passwd', 'keyed'], 'while it runs');
     assert.equal(await isTaken('keyed', 'at first'), false);
     assert.equal(await isTaken('keyed', 'while it runs'), true);
     await machine('stop', 'keyed');
-    await machine('passwd', 'keyed', '--password-hash', await hash('while it stands'));
+    await ask(['passwd', 'keyed'], 'while it stands');
     await machine('start', 'keyed');
     assert.equal(await isTaken('keyed', 'while it stands'), true);
     await machine('passwd', 'keyed', '--lock');
