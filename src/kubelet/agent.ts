@@ -33,6 +33,8 @@ export class Agent {
   readonly #signal: AbortSignal;
   readonly #failed: (error: unknown) => void;
   readonly #running = new Map<string, Running>();
+  /** Pods that are being taken up. */
+  readonly #beginning = new Set<PodIdentity>();
   #desired: ReadonlyMap<string, DesiredPod> = new Map();
 
   /** @param failed told when a worker has ended with an error, which is a defect: the pod is left as it is */
@@ -77,13 +79,20 @@ export class Agent {
 
   /** A pod whose name another still has waits until that one is gone. */
   async #beginMissing(): Promise<void> {
-    const names = new Set(this.workers.map(({ identity }) => nameOf(identity)));
-    for (const [uid, each] of this.#desired)
-      if (!this.#running.has(uid) && !names.has(nameOf(each.identity))) await this.#begin(each);
+    for (const each of this.#desired.values()) if (!this.#isTaken(each.identity)) await this.#begin(each);
+  }
+
+  /** Whether it runs already, or another has its name: those that are about to begin count. */
+  #isTaken(wanted: PodIdentity): boolean {
+    const all = [...this.workers.map(({ identity }) => identity), ...this.#beginning];
+    return all.some(identity => identity.uid === wanted.uid || nameOf(identity) === nameOf(wanted));
   }
 
   async #begin({ identity, pod }: DesiredPod): Promise<void> {
-    const worker = await PodWorker.open(this.#deps, pod, identity, qosClass(pod), this.#signal);
+    this.#beginning.add(identity);
+    const worker = await PodWorker.open(this.#deps, pod, identity, qosClass(pod), this.#signal).finally(() =>
+      this.#beginning.delete(identity),
+    );
     this.#running.set(identity.uid, { worker, ended: this.#follow(worker) });
   }
 
