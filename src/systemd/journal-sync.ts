@@ -12,8 +12,8 @@ function socketOf(namespace: string | undefined): string {
 
 /**
  * Waits until journald has written what was sent to it: `journalctl --sync` without the child. A program's last lines
- * may otherwise not be in the journal yet when its unit has ended. Nothing to wait for where no journald listens; not
- * longer than three seconds where it is busy.
+ * may otherwise not be in the journal yet when its unit has ended. Nothing to wait for where no journald listens, or where
+ * it ends; not longer than three seconds where it is busy.
  */
 export async function syncJournal(namespace: string | undefined, signal: AbortSignal): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -24,7 +24,8 @@ export async function syncJournal(namespace: string | undefined, signal: AbortSi
   late.addEventListener('abort', () => resolve(), { once: true });
   let answer = '';
   socket.on('error', reject);
-  socket.on('close', () => reject(new SpawnletError('ERR_JOURNAL', 'journald closed the connection')));
+  // One that ends, as a namespace's does with its last unit, writes what it has first.
+  socket.on('close', () => resolve());
   socket.on('data', chunk => {
     answer += chunk.toString();
     if (!answer.includes('\0')) return;
@@ -36,7 +37,7 @@ export async function syncJournal(namespace: string | undefined, signal: AbortSi
   try {
     await promise;
   } catch (error) {
-    if (!isErrno(error, 'ENOENT', 'ECONNREFUSED')) throw error;
+    if (!isErrno(error, 'ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE')) throw error;
   } finally {
     signal.removeEventListener('abort', abort);
     socket.destroy();

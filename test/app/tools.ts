@@ -30,9 +30,13 @@ export const words = (...argv: readonly string[]): string[] => [command, ...argv
 
 /** Runs spawnlet to its end. */
 export async function spawnlet(argv: readonly string[], options: ChildOptions = {}): Promise<Ran> {
-  return told(
-    await systemChildren.capture(words(...argv), { signal: AbortSignal.timeout(60_000), ...options }),
-  );
+  const late = AbortSignal.timeout(60_000);
+  try {
+    return told(await systemChildren.capture(words(...argv), { signal: late, ...options }));
+  } catch (cause) {
+    if (!late.aborted) throw cause;
+    throw new Error(`spawnlet ${argv.join(' ')} has not ended within a minute`, { cause });
+  }
 }
 
 /** {@link spawnlet} for a command that must succeed: what it wrote to standard output. */

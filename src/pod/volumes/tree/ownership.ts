@@ -10,6 +10,7 @@ import {
   type Stats,
 } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
+import { isErrno } from '../../../host/error.ts';
 import { at, enter, mountOf, pathOf, pathOnly } from '../../../host/handle.ts';
 
 /** What the group may do: read and write, and search directories, in which what is made is the group's. */
@@ -63,7 +64,7 @@ async function giveInside(directory: number, owning: Owning): Promise<void> {
     try {
       const stat = fstatSync(entry);
       // A link has no mode, and its owner is of no use to anybody; but tools show it.
-      if (stat.isSymbolicLink()) lchownSync(at(directory, name), stat.uid, owning.group);
+      if (stat.isSymbolicLink()) giveLink(at(directory, name), stat.uid, owning.group);
       else if (!stat.isDirectory()) give(entry, owning.group);
       else if (mountOf(entry) === owning.mount) {
         await giveInside(entry, owning);
@@ -72,6 +73,15 @@ async function giveInside(directory: number, owning: Owning): Promise<void> {
     } finally {
       closeSync(entry);
     }
+  }
+}
+
+/** A link has no handle to be changed by; a container may have taken it away meanwhile. */
+function giveLink(path: string | Buffer, uid: number, group: number): void {
+  try {
+    lchownSync(path, uid, group);
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
   }
 }
 
