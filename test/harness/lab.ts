@@ -36,7 +36,7 @@ export interface TestLab extends AsyncDisposable {
   outside(argv: readonly string[], options: SpawnOptions): ChildProcess;
   /** What the journal has of a unit, all runs, as text. */
   journal(unit: string): Promise<string>;
-  /** What to know of the lab when something has failed: units that did, and what the journal said since it was up. */
+  /** What to know of the lab when something has failed: units that did, and what the journal said last. */
   lastWords(): Promise<string>;
   /** For an afterEach hook: if the test has failed, says in which lab, and what the journal said last. */
   explain(test: unknown): Promise<void>;
@@ -109,12 +109,17 @@ export async function useLab(options: TestLabOptions = {}): Promise<TestLab> {
     return stdout.toString();
   };
 
-  const booted = `@${(host.clock.now() / 1000).toFixed(3)}`;
   let last: string | undefined;
   const lastWords = async () => {
     const failed = await exec(['systemctl', '--failed', '--plain', '--no-legend']);
-    const show = ['journalctl', '--no-pager', '--namespace=*', '--output=short-precise', '--lines=60'];
-    const lines = await exec([...show, `--since=${booted}`]);
+    // With a time it would give the first lines after it. All that a lab's journal has is the lab's.
+    const lines = await exec([
+      'journalctl',
+      '--no-pager',
+      '--namespace=*',
+      '--output=short-precise',
+      '--lines=120',
+    ]);
     return `lab ${name} (${spec.suite}); failed units: ${failed.stdout.toString().trim() || 'none'}\n${lines.stdout.toString()}`;
   };
   const tell = async (context: TestContext) => {
