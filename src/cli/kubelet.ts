@@ -6,7 +6,7 @@ import { Agent, identityOf } from '../kubelet/agent.ts';
 import { readManifests, watchManifests } from '../kubelet/manifests.ts';
 import { networkSetUp, standaloneNode } from '../kubelet/node.ts';
 import { installSteps, uninstallSteps } from '../kubelet/unit.ts';
-import { Manifests, objectsOf } from '../kubelet/wanted.ts';
+import { Manifests, nothingWanted, objectsOf } from '../kubelet/wanted.ts';
 import { kubeletLimits } from '../pod/restart/backoff.ts';
 import type { Objects, WorkerDependencies } from '../pod/worker/dependencies.ts';
 import { defineCommand, dryRunOption } from './command.ts';
@@ -21,8 +21,6 @@ export const manifestOption = {
 
 export const manifestsOf = (options: { readonly 'pod-manifest-path': string | undefined }): string =>
   resolve(options['pod-manifest-path'] ?? defaultManifests);
-
-const nothing = { pods: [], configMaps: new Map(), secrets: new Map(), claims: new Map() };
 
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
@@ -64,7 +62,7 @@ export const kubelet = defineCommand({
     const { signal, host } = context;
     await refuseOwnMounts(host);
     const directory = manifestsOf(options);
-    let objects: Objects = objectsOf(nothing);
+    let objects: Objects = objectsOf(nothingWanted);
     context.volumeObjects = {
       configMap: async (namespace, name) => objects.configMap(namespace, name),
       secret: async (namespace, name) => objects.secret(namespace, name),

@@ -14,6 +14,14 @@ export async function wantedBy(files: readonly ManifestFile[], nodeName: string)
   return expand(validate(documents.flat(), 'crun'), nodeName);
 }
 
+/** What no manifest asks for. */
+export const nothingWanted: Desired = {
+  pods: [],
+  configMaps: new Map(),
+  secrets: new Map(),
+  claims: new Map(),
+};
+
 /** What a file that cannot be read asks for is left as it was: a mistake in one takes no pod of another away. */
 export interface Wanted {
   readonly desired: Desired;
@@ -24,6 +32,7 @@ export interface Wanted {
 export class Manifests {
   readonly #good = new Map<string, ManifestFile>();
   readonly #nodeName: string;
+  #desired: Desired = nothingWanted;
 
   constructor(nodeName: string) {
     this.#nodeName = nodeName;
@@ -44,15 +53,12 @@ export class Manifests {
       }
     }
     try {
-      return { desired: await wantedBy([...this.#good.values()], this.#nodeName), mistakes };
+      this.#desired = await wantedBy([...this.#good.values()], this.#nodeName);
     } catch (error) {
-      // Each is right by itself, and together they are not: nothing new is taken.
+      // Each is right by itself, and together they are not: nothing new is taken, and nothing goes.
       mistakes.push(error);
-      return {
-        desired: { pods: [], configMaps: new Map(), secrets: new Map(), claims: new Map() },
-        mistakes,
-      };
     }
+    return { desired: this.#desired, mistakes };
   }
 }
 

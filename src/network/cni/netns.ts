@@ -34,11 +34,15 @@ export const inNetns = (name: string, argv: readonly string[]): string[] => [
 const make = `[ ! -e /proc/sys/net/ipv6/conf/default/accept_dad ] || echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad
 ip link set dev lo up && exec mount --bind "/proc/$$/ns/net" "$1"`;
 
-/** Whether a network namespace is mounted there. */
-export async function isNetns(files: Host['files'], name: string): Promise<boolean> {
+/** Whether a network namespace of that name is there. */
+export const isNetns = (files: Host['files'], name: string): Promise<boolean> =>
+  isNamespace(files, netnsPath(name));
+
+/** Whether a namespace is mounted at a path. */
+export async function isNamespace(files: Host['files'], path: string): Promise<boolean> {
   const lines = ((await files.read('/proc/self/mountinfo')) ?? '').split('\n');
   // proc_pid_mountinfo(5): the fifth field is the mount point; the type of the file system follows a dash.
-  return lines.some(line => line.includes(' - nsfs ') && line.split(' ')[4] === netnsPath(name));
+  return lines.some(line => line.includes(' - nsfs ') && line.split(' ')[4] === path);
 }
 
 /** Executors of network namespaces. */

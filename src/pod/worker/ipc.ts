@@ -1,6 +1,7 @@
 import { check } from '../../host/child.ts';
 import type { Host } from '../../host/host.ts';
 import type { Executors } from '../../host/step.ts';
+import { isNamespace } from '../../network/cni/netns.ts';
 
 /** An IPC namespace that is a file: it needs no process. Containers of a pod share it. */
 export type IpcStep =
@@ -8,20 +9,15 @@ export type IpcStep =
   | { readonly do: 'remove-ipc'; readonly path: string };
 
 export function ipcExecutors({ files, children }: Pick<Host, 'files' | 'children'>): Executors<IpcStep> {
-  const isMounted = async (path: string) =>
-    ((await files.read('/proc/self/mountinfo')) ?? '')
-      .split('\n')
-      .some(line => line.includes(' - nsfs ') && line.split(' ')[4] === path);
-
   async function remove(path: string): Promise<void> {
-    while (await isMounted(path)) await check(children, ['umount', '--lazy', path]);
+    while (await isNamespace(files, path)) await check(children, ['umount', '--lazy', path]);
     await files.remove(path);
   }
 
   return {
     'make-ipc': {
       describe: ({ path }) => `make IPC namespace ${path}`,
-      satisfied: ({ path }) => isMounted(path),
+      satisfied: ({ path }) => isNamespace(files, path),
       apply: async ({ path }, signal) => {
         await remove(path);
         await files.append(path, '', 0o400);

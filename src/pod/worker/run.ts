@@ -55,7 +55,8 @@ export interface PreparedRun {
   readonly manifest: Digest;
 }
 
-const policies = { Always: 'always', IfNotPresent: 'missing', Never: 'never' } as const;
+/** Words of `spawnlet run` for those of Kubernetes. */
+export const policies = { Always: 'always', IfNotPresent: 'missing', Never: 'never' } as const;
 
 const million = 1_000_000n;
 const billion = 1_000_000_000n;

@@ -7,6 +7,7 @@ import { type PodIdentity, targetOf } from '../unit/names.ts';
 import type { VolumeFacts } from '../volumes/facts.ts';
 import { volumesInUse } from '../volumes/volume.ts';
 import type { WorkerDependencies } from './dependencies.ts';
+import { policies } from './run.ts';
 
 /** Whether this kernel is of that version or later. */
 function isKernel(major: number, minor: number): boolean {
@@ -16,8 +17,6 @@ function isKernel(major: number, minor: number): boolean {
 
 /** Linux 5.12 has mount_setattr(2), by which crun makes a tree of mounts read-only. */
 export const isRecursive = (): boolean => isKernel(5, 12);
-
-const policies = { Always: 'always', IfNotPresent: 'missing', Never: 'never' } as const;
 
 /** Images that are volumes, fetched: names of their layers, by the volume. */
 async function imagesOf(
