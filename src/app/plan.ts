@@ -123,7 +123,6 @@ function directories({ directory: at, volumes, layers }: ContainerSpec, image: I
     directory(stateDirectory, 0o700),
     directory(appsDirectory, 0o700),
     { do: 'make-directory', path: at, mode: 0o700, owns: 'everything' },
-    directory(`${at}/rootfs`, 0o755),
     directory(`${at}/upper`, image.rootMode),
     directory(`${at}/work`, 0o700),
     ...(volumes.length > 0 ? [directory(`${at}/volumes`, 0o700)] : []),

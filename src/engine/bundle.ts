@@ -1,6 +1,6 @@
 import type { ContainerSpec, Mount, ReadOnly } from './container.ts';
 import { rootPropagation, sharedSources } from './propagation.ts';
-import { netnsOf, runDirectoryOf } from './script.ts';
+import { netnsOf, rootfsOf, runDirectoryOf } from './script.ts';
 
 /** `config.json` of an OCI runtime bundle, version 1.0.0: the only version that every systemd-nspawn takes. */
 export type Bundle = {
@@ -131,7 +131,7 @@ export function bundleOf(spec: ContainerSpec, annotations: Readonly<Record<strin
   return {
     ociVersion: '1.0.0',
     process: processOf(spec),
-    root: { path: 'rootfs', readonly: spec.readOnly },
+    root: { path: rootfsOf(spec.name), readonly: spec.readOnly },
     ...(spec.hostname && { hostname: spec.hostname }),
     mounts: [
       ...kernelMounts(spec),

@@ -139,7 +139,7 @@ trap '' TERM INT QUIT
 code=${runDirectoryOf(spec.name)}/${id}
 [ -e $code ] || exit 1
 read -r code < $code || :
-${removeAfterwards ? `umount --lazy ${spec.directory}/rootfs\n${removeScript(spec)}` : record(spec)}${disconnectScript(spec)}exit "$code"
+${removeAfterwards ? removeScript(spec) : record(spec)}${disconnectScript(spec)}exit "$code"
 `;
 
 const record = (spec: ContainerSpec) => `oom=false

@@ -11,6 +11,21 @@ export const netnsOf = (name: string): string => `${runDirectoryOf(name)}/netns`
 /** Files of one run: the unit's RuntimeDirectory=, which systemd removes when the unit has ended. */
 export const runDirectoryOf = (name: string): string => `${runtimeDirectory}/app/${name}`;
 
+/**
+ * Where the unit mounts the image's layers, in its own mount namespace: on the host it is empty. It is a RuntimeDirectory=
+ * of the unit, so that nobody has to unmount it before the container's directory can be removed.
+ */
+export const rootfsOf = (name: string): string => `${runDirectoryOf(name)}/rootfs`;
+
+/** The unit's RuntimeDirectory=, and the mode of each. */
+export const runDirectories = (name: string): readonly (readonly [string, string])[] => [
+  [
+    'RuntimeDirectory',
+    [runDirectoryOf(name), rootfsOf(name)].map(path => path.slice('/run/'.length)).join(' '),
+  ],
+  ['RuntimeDirectoryMode', '0700'],
+];
+
 /** On the host's network its names hold, as they are at each start. Read by the shell itself: a child takes 1 ms. */
 const hostNames = `for file in resolv.conf hosts; do
   if [ -e /etc/$file ]; then IFS= read -r -d '' text < /etc/$file || :; printf %s "$text" > $file; fi
@@ -29,8 +44,7 @@ const lowerDirectories = (spec: ContainerSpec): string =>
   spec.layers.length === 0 ? `${spec.directory}/empty` : spec.layers.toReversed().join(':');
 
 /**
- * Mounts the image's layers at `rootfs`, in the unit's own mount namespace: nothing is on the host, nothing is left after
- * a crash. The layers' paths are relative, since overlayfs takes no more than 4,096 bytes of options. Why a mount
+ * Mounts the image's layers in the unit's own mount namespace: nothing is on the host, nothing is left after a crash. The layers' paths are relative, since overlayfs takes no more than 4,096 bytes of options. Why a mount
  * failed is in the file `error`. The script goes on in the bundle's directory.
  */
 export function mountScript(spec: ContainerSpec, engine: string): string {
@@ -46,7 +60,7 @@ fi
 cd ${directory}
 ${hasHostNames(spec) ? hostNames : ''}${hasHostNames(spec) && spec.hostname ? ownName(spec.hostname) : ''}cd ${layersDirectory}
 mount -t overlay overlay -o lowerdir=${lowerDirectories(spec)},upperdir=${directory}/upper,workdir=${directory}/work \\
-  ${directory}/rootfs 2> ${directory}/error || { cat ${directory}/error >&2; exit 1; }
+  ${rootfsOf(name)} 2> ${directory}/error || { cat ${directory}/error >&2; exit 1; }
 cd ${directory}
 ${prepare(spec)}${makeNetns(spec)}`;
 }
@@ -74,17 +88,18 @@ export const disconnectScript = ({ network }: ContainerSpec): string =>
  * The content of volumes, copied out of the image, and a working directory that it does not have. Only before the program
  * has run for the first time: the paths are free of links in the image, but the program may put links there.
  */
-function prepare({ directory, volumes, missingDirectory }: ContainerSpec): string {
+function prepare({ name, directory, volumes, missingDirectory }: ContainerSpec): string {
+  const rootfs = rootfsOf(name);
   const steps = volumes.map(volume => {
     const made = quoted(volume.directory);
     const fresh = quoted(`${volume.directory}~`);
     const make =
       volume.content === undefined
         ? `mkdir ${fresh}`
-        : `cp -a -T ${quoted(`rootfs/${volume.content}`)} ${fresh}`;
+        : `cp -a -T ${quoted(`${rootfs}/${volume.content}`)} ${fresh}`;
     return `  [ -e ${made} ] || { rm -rf ${fresh}; ${make}; mv ${fresh} ${made}; }\n`;
   });
-  if (missingDirectory !== undefined) steps.push(`  mkdir -p ${quoted(`rootfs/${missingDirectory}`)}\n`);
+  if (missingDirectory !== undefined) steps.push(`  mkdir -p ${quoted(`${rootfs}/${missingDirectory}`)}\n`);
   return steps.length === 0
     ? ''
     : `if [ ! -e ${directory}/prepared ]; then\n${steps.join('')}  : > ${directory}/prepared\nfi\n`;

@@ -3,6 +3,7 @@ import { description, execLine, plainPath } from '../systemd/escape.ts';
 import { renderUnit, section, unitFile } from '../systemd/unit-file.ts';
 import type { ContainerSpec, Device, Limits } from './container.ts';
 import { namespaceLines } from './propagation.ts';
+import { runDirectories } from './script.ts';
 
 export type RestartPolicy =
   | { readonly kind: 'no' }
@@ -128,8 +129,7 @@ export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: 
         ['SuccessExitStatus', '129 130 141 143'],
         ...restartOf(options.restart),
         ...namespaces.service,
-        ['RuntimeDirectory', `spawnlet/app/${name}`],
-        ['RuntimeDirectoryMode', '0700'],
+        ...runDirectories(name),
         ...limitsOf(spec.limits),
         ...deviceLines(spec),
         ...lines.more,

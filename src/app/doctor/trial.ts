@@ -4,7 +4,7 @@ import { defaultCapabilities, possibleCapabilities } from '../../engine/capabili
 import { cgroupVersion } from '../../engine/cgroup.ts';
 import type { ContainerSpec, Mount } from '../../engine/container.ts';
 import { engines } from '../../engine/engines.ts';
-import { runDirectoryOf } from '../../engine/script.ts';
+import { runDirectories } from '../../engine/script.ts';
 import type { Seccomp } from '../../engine/seccomp.ts';
 import type { Host } from '../../host/host.ts';
 
@@ -34,8 +34,7 @@ export async function runTrial(
     seccomp,
     await readFile('/proc/self/status', 'latin1'),
   );
-  for (const name of ['rootfs', 'upper', 'work', 'empty'])
-    await files.makeDirectory(`${directory}/${name}`, 0o755);
+  for (const name of ['upper', 'work', 'empty']) await files.makeDirectory(`${directory}/${name}`, 0o755);
   for (const name of programDirectories) {
     const target = linkAt(`/${name}`);
     if (target !== undefined) await files.link(`${directory}/empty/${name}`, target);
@@ -51,7 +50,7 @@ export async function runTrial(
     'Delegate=yes',
     'DevicePolicy=closed',
     'KillMode=mixed',
-    `RuntimeDirectory=${runDirectoryOf(spec.name).slice('/run/'.length)}`,
+    ...runDirectories(spec.name).map(words => words.join('=')),
     'TimeoutStopSec=5',
     'RuntimeMaxSec=30',
   ];

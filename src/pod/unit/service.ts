@@ -1,4 +1,5 @@
 import type { ContainerSpec } from '../../engine/container.ts';
+import { runDirectories } from '../../engine/script.ts';
 import type { EngineLines } from '../../engine/unit.ts';
 import { deviceLines } from '../../engine/unit.ts';
 import { formatVersion, logNamespace } from '../../names.ts';
@@ -39,8 +40,7 @@ export function containerUnit(spec: ContainerSpec, unit: ContainerUnit, lines: E
         ...lines.stop,
         ['TimeoutStopSec', String(Math.max(1, spec.stopTimeout))],
         ['PrivateMounts', 'yes'],
-        ['RuntimeDirectory', `spawnlet/app/${spec.name}`],
-        ['RuntimeDirectoryMode', '0700'],
+        ...runDirectories(spec.name),
         ['LogNamespace', logNamespace],
         ...limitLines(resources),
         ...deviceLines(spec),

@@ -205,7 +205,6 @@ function runSteps(
     ...['record', 'error', 'started', 'upper', 'work', 'prepared', 'termination-log'].map(
       (name): HostStep => ({ do: 'remove', path: `${at}/${name}` }),
     ),
-    directory(`${at}/rootfs`, 0o755),
     directory(`${at}/upper`, image.rootMode),
     directory(`${at}/work`, 0o700),
     ...(spec.volumes.length > 0 ? [directory(`${at}/volumes`, 0o700)] : []),
