@@ -1,0 +1,47 @@
+import { SpawnletError } from '../../../host/error.ts';
+import { readResult } from '../../../network/cni/record.ts';
+import { planVolumes } from '../../volumes/plan.ts';
+import { hostnameOf, hostsText, nameSteps, resolvText } from '../files.ts';
+import { networkRecord, sandboxSteps } from '../sandbox.ts';
+import { volumeFacts } from '../volumes.ts';
+import { factsOf, messageText, type Work } from './work.ts';
+
+/** Makes what a pod's containers share: slice and target, network, volumes, names. */
+export async function makeSandbox(work: Work, signal: AbortSignal): Promise<void> {
+  const { deps, identity, qos, record } = work;
+  const { node, host } = deps;
+  const { pod } = record;
+  try {
+    await deps.perform(sandboxSteps(pod, identity, qos, node), signal);
+    const volumes = await volumeFacts(deps, pod, identity, factsOf(work), signal);
+    await deps.perform(planVolumes(pod, volumes), signal);
+    const result = await readResult(host.files, networkRecord(identity.uid));
+    const ips = (result?.addresses ?? []).map(({ address }) => address.replace(/\/.*$/, ''));
+    await writeNames(work, pod.spec?.hostNetwork ? node.addresses : ips, signal);
+    await record.observe(observed => ({ ...observed, sandbox: { kind: 'ready', ips } }));
+  } catch (error) {
+    signal.throwIfAborted();
+    const message = messageText(error);
+    const isVolume = error instanceof SpawnletError && /^ERR_(?:VOLUME|HOST_PATH|CLAIM)/.test(error.code);
+    record.event('Warning', isVolume ? 'FailedMount' : 'FailedCreatePodSandBox', message);
+    const at = host.clock.now();
+    await record.observe(observed => ({ ...observed, sandbox: { kind: 'failed', message, at } }));
+  }
+}
+
+async function writeNames(
+  { deps, identity, record: { pod } }: Work,
+  ips: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const { node, host } = deps;
+  const [hosts = '', resolv = ''] = await Promise.all(
+    ['/etc/hosts', '/run/systemd/resolve/resolv.conf', '/etc/resolv.conf'].map(path => host.files.read(path)),
+  ).then(([etc, real, own]) => [etc, real ?? own]);
+  const texts = {
+    hosts: hostsText(pod, identity, node, ips, hosts),
+    resolv: resolvText(pod, identity, node, resolv),
+    hostname: hostnameOf(pod, identity, node),
+  };
+  await deps.perform(nameSteps(identity, texts), signal);
+}

@@ -1,0 +1,89 @@
+import type { Pod } from '../api/kubernetes.ts';
+import type { ContainerObserved, Observed } from '../status/observed.ts';
+import { podStatus } from '../status/status.ts';
+import type { PodIdentity } from '../unit/names.ts';
+import type { WorkerDependencies } from './dependencies.ts';
+import { type Kept, withContainer, writeKept, writePod } from './kept.ts';
+
+/** What is asked for and what is known of one pod: as it is in the pod's directory, and the only one to write there. */
+export class PodRecord {
+  readonly identity: PodIdentity;
+  readonly #deps: WorkerDependencies;
+  #pod: Pod;
+  #kept: Kept;
+  #wake = Promise.withResolvers<void>();
+
+  constructor(deps: WorkerDependencies, identity: PodIdentity, pod: Pod, kept: Kept) {
+    this.#deps = deps;
+    this.identity = identity;
+    this.#pod = pod;
+    this.#kept = kept;
+  }
+
+  /** The pod as it was asked for. */
+  get pod(): Pod {
+    return this.#pod;
+  }
+
+  /** The pod with its status as it was told last. */
+  get told(): Pod {
+    return this.#kept.status ? { ...this.#pod, status: this.#kept.status } : this.#pod;
+  }
+
+  get observed(): Observed {
+    return this.#kept.observed;
+  }
+
+  get isFinished(): boolean {
+    return this.#kept.finished ?? false;
+  }
+
+  /** Another pod is asked for under the same name and UID. */
+  async replace(pod: Pod): Promise<void> {
+    this.#pod = pod;
+    await writePod(this.#deps.host.files, this.identity.uid, pod);
+  }
+
+  async keep(change: Partial<Kept>): Promise<void> {
+    this.#kept = { ...this.#kept, ...change };
+    await writeKept(this.#deps.host.files, this.identity.uid, this.#kept);
+  }
+
+  /** Records something, then has the worker look again. */
+  async observe(change: (observed: Observed) => Observed): Promise<void> {
+    await this.keep({ observed: change(this.#kept.observed) });
+    this.wake();
+  }
+
+  container(name: string, change: (container: ContainerObserved) => ContainerObserved): Promise<void> {
+    return this.observe(observed => withContainer(observed, name, change));
+  }
+
+  wake(): void {
+    this.#wake.resolve();
+  }
+
+  /** Resolves when there is something to look at, from now on. */
+  nextWake(): Promise<void> {
+    this.#wake = Promise.withResolvers();
+    return this.#wake.promise;
+  }
+
+  /** Computes the status; told and kept if it is another. */
+  async tell(): Promise<void> {
+    const status = podStatus(this.told, this.observed, this.#deps.host.clock.now(), this.#deps.limits);
+    if (JSON.stringify(status) === JSON.stringify(this.#kept.status)) return;
+    await this.keep({ status });
+    this.#deps.changed(this.told);
+  }
+
+  /** @param container undefined: it happened to the pod as a whole */
+  event(type: 'Normal' | 'Warning', reason: string, message: string, container?: string): void {
+    this.#deps.event(this.#pod, {
+      type,
+      reason,
+      message,
+      ...(container !== undefined && { field: `spec.containers{${container}}` }),
+    });
+  }
+}
