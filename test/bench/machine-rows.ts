@@ -1,8 +1,10 @@
 /** Rows of machines: clones, boots, commands in them; beside machinectl and plain systemd-nspawn. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { machineUnit } from '../../src/machine/drop-in.ts';
 import { basesDirectory, machinesDirectory } from '../../src/names.ts';
 import { spawnlet } from './commands.ts';
+import { memoryOf, processesOf } from './memory.ts';
 import type { Setting } from './rows.ts';
 import { interleave, type Subject, timed, timeOf } from './sampling.ts';
 import { own, type Row } from './table.ts';
@@ -121,30 +123,18 @@ async function bootRow({ slow }: Setting): Promise<Row> {
   };
 }
 
-/** Bytes that the processes of a machine alone have, its share of what it has with others included. */
-async function memoryOf(machine: string): Promise<number> {
-  const unit = `systemd-nspawn@${machine}.service`;
-  const group = run(['systemctl', 'show', '--property=ControlGroup', '--value', unit]).trim();
-  const pids = run([
-    'find',
-    `/sys/fs/cgroup/systemd${group}`,
-    '-name',
-    'cgroup.procs',
-    '-exec',
-    'cat',
-    '{}',
-    '+',
-  ]);
-  const sizes = await Promise.all(
-    pids
-      .trim()
-      .split('\n')
-      .map(async pid => {
-        const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '');
-        return Number(/^Pss:\s+(\d+)/m.exec(text)?.[1] ?? 0) * 1024;
-      }),
-  );
-  return sizes.reduce((sum, size) => sum + size, 0);
+/** Bytes of a machine's processes, systemd-nspawn among them; each has its share of what it has with others. */
+async function residentOf(machine: string): Promise<number> {
+  const memories = await Promise.all((await processesOf(machineUnit(machine))).map(memoryOf));
+  return memories.reduce((sum, { pss }) => sum + pss, 0);
+}
+
+/** What the doctor says of the instances of inotify, of which each machine takes six from all that root has. */
+function inotifyFinding(): string {
+  const [program = '', ...words] = spawnlet('doctor', '--output', 'json');
+  const { stdout } = spawnSync(program, words, { encoding: 'utf8' });
+  const found: readonly { readonly name: string; readonly finding: string }[] = JSON.parse(stdout);
+  return found.find(({ name }) => name === 'inotify')?.finding ?? 'nothing';
 }
 
 async function twentyRow({ slow }: Setting): Promise<Row> {
@@ -152,10 +142,14 @@ async function twentyRow({ slow }: Setting): Promise<Row> {
   const names = Array.from({ length: 20 }, (_, index) => `bench-many-${index}`);
   const seconds: number[] = [];
   const each: number[] = [];
+  const findings: string[] = [];
   for (let round = 0; round < Math.max(1, Math.ceil(slow / 5)); round++) {
     for (const name of names) run(create(name));
-    seconds.push((await timeOf(spawnlet('machine', 'start', ...names))) / 1000);
-    each.push((await Promise.all(names.map(memoryOf))).reduce((sum, size) => sum + size, 0) / 20e6);
+    // A machine that gets no instance may never be READY.
+    const start = timeOf(['timeout', '60', ...spawnlet('machine', 'start', ...names)]);
+    seconds.push((await start.catch(error => Promise.reject(lacking(error)))) / 1000);
+    findings.push(inotifyFinding());
+    each.push((await Promise.all(names.map(residentOf))).reduce((sum, size) => sum + size, 0) / 20e6);
     run(spawnlet('machine', 'rm', '--force', ...names));
   }
   return {
@@ -163,9 +157,15 @@ async function twentyRow({ slow }: Setting): Promise<Row> {
     unit: 's',
     targets: [{ kind: 'at most', value: 20 }],
     samples: new Map([[own, seconds]]),
-    notes: [`resident of each, PSS (at most 30 MB): ${each.map(size => `${size.toFixed(1)} MB`).join(' ')}`],
+    notes: [
+      `resident of each, PSS (at most 30 MB): ${each.map(size => `${size.toFixed(1)} MB`).join(' ')}`,
+      `what doctor finds of inotify while they run: ${findings.join('; ')}`,
+    ],
   };
 }
+
+const lacking = (cause: unknown) =>
+  new Error(`20 machines did not start; of inotify doctor finds: ${inotifyFinding()}`, { cause });
 
 async function execRow({ quick }: Setting): Promise<Row> {
   await prepareTrees();
