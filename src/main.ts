@@ -4,7 +4,7 @@ import { parseInput } from './cli/command.ts';
 import type { Context } from './cli/context.ts';
 import { entries, findEntry } from './cli/registry.ts';
 import { Interrupted, makeContext, tellError } from './context.ts';
-import { isErrno, SpawnletError } from './host/error.ts';
+import { exhausted, isErrno, SpawnletError } from './host/error.ts';
 
 /** Words of docker's and podman's that people will try, and what serves. */
 const elsewhere: Readonly<Record<string, string>> = {
@@ -78,10 +78,11 @@ function tell(error: unknown, debug: boolean): number {
     return 128 + (error.signal === 'SIGINT' ? 2 : error.signal === 'SIGTERM' ? 15 : 1);
   // Whoever read the output has gone: nothing to tell.
   if (isErrno(error, 'EPIPE')) return 141;
-  if (error instanceof SpawnletError) {
-    tellError(error);
+  const told = error instanceof SpawnletError ? error : exhausted(error);
+  if (told) {
+    tellError(told);
     if (debug) process.stderr.write(`${process.getBuiltinModule('node:util').inspect(error)}\n`);
-    return error.exitCode;
+    return told.exitCode;
   }
   const known = error instanceof Error ? error.message : String(error);
   process.stderr.write(

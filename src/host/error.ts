@@ -34,6 +34,22 @@ export function isErrno(error: unknown, ...names: string[]): error is NodeJS.Err
   return error instanceof Error && 'code' in error && names.includes(error.code as string);
 }
 
+/** What the host has run out of, which is no defect of spawnlet; undefined for any other error. */
+export function exhausted(error: unknown): SpawnletError | undefined {
+  if (!isErrno(error, 'EMFILE', 'ENOSPC', 'EDQUOT')) return undefined;
+  const { code, message, syscall } = error;
+  if (syscall?.includes('watch')) {
+    const limit = code === 'EMFILE' ? 'instances' : 'watches';
+    return new SpawnletError('ERR_INOTIFY', `all inotify ${limit} of this user are in use`, {
+      cause: error,
+      hint: `sysctl fs.inotify.max_user_${limit}=${code === 'EMFILE' ? 1024 : 524_288}`,
+    });
+  }
+  if (code === 'EMFILE') return undefined;
+  const hint = 'df -h shows which file system is full; spawnlet image prune removes images that nothing uses';
+  return new SpawnletError('ERR_NO_SPACE', message, { cause: error, hint });
+}
+
 /** The text of anything that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
