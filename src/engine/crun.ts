@@ -83,7 +83,8 @@ ${removeAfterwards ? '' : indented(ifKilled(spec))}${isConnected ? unconnected(s
   ${removeAfterwards ? `exec ${crunCommand(name)} start ${id}` : `${crunCommand(name)} start ${id}\n  : > ${directory}/started`}
 }
 exec 3> >(started 4<&0 < /dev/null)
-export _OCI_SYNCPIPE=3
+# In another locale conmon would keep tables of characters that it does not use.
+export LC_ALL=C _OCI_SYNCPIPE=3
 exec conmon ${[`--cid=${id} --cuuid=${id} --log-tag=${name}`, ...conmon.map(quoted)].join(' \\\n  ')}
 `;
 }
