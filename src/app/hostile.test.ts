@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { runPlan } from '../../test/harness/run-plan.ts';
+import { rootfsOf } from '../engine/script.ts';
 import { parseUnit } from '../systemd/unit-file.ts';
 import { planRemove, planRun, type RunPlan } from './plan.ts';
 import { toBeRead } from './shown.ts';
@@ -48,6 +49,7 @@ test('nothing of an image adds a line or a key to the unit', () => {
 });
 
 test('nothing of an image is run by the start script', () => {
+  const rootfs = rootfsOf('web');
   const path = hostile.map(text => `/${text.replaceAll(/\.\.|^\/+/g, '')}x`);
   // The commands that would use a path of the image's print it instead.
   const stubs =
@@ -63,8 +65,8 @@ test('nothing of an image is run by the start script', () => {
       const said = execFileSync('bash', ['-c', `${stubs}${part}`])
         .toString()
         .split('\0');
-      assert.equal(said[0], `rootfs/${volume.slice(1)}`);
-      assert.ok(said.includes(`rootfs/${workdir.slice(1)}`));
+      assert.equal(said[0], `${rootfs}/${volume.slice(1)}`);
+      assert.ok(said.includes(`${rootfs}/${workdir.slice(1)}`));
     }),
     { numRuns: 40 },
   );
