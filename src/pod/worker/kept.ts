@@ -48,12 +48,15 @@ export async function writePod(files: Files, uid: string, pod: Pod): Promise<voi
 
 const never: ContainerObserved = { state: { kind: 'waiting' } };
 
-/** With something else known of one container. */
+/** With something else known of one container; the same if it is not. */
 export function withContainer(
   observed: Observed,
   name: string,
   change: (container: ContainerObserved) => ContainerObserved,
 ): Observed {
   const container = observed.containers[name] ?? never;
-  return { ...observed, containers: { ...observed.containers, [name]: change(container) } };
+  const changed = change(container);
+  return changed === container
+    ? observed
+    : { ...observed, containers: { ...observed.containers, [name]: changed } };
 }

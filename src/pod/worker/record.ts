@@ -49,9 +49,11 @@ export class PodRecord {
     await writeKept(this.#deps.host.files, this.identity.uid, this.#kept);
   }
 
-  /** Records something, then has the worker look again. */
+  /** Records something, then has the worker look again; nothing is done if `change` gives back what it was given. */
   async observe(change: (observed: Observed) => Observed): Promise<void> {
-    await this.keep({ observed: change(this.#kept.observed) });
+    const observed = change(this.#kept.observed);
+    if (observed === this.#kept.observed) return;
+    await this.keep({ observed });
     this.wake();
   }
 

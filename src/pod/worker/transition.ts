@@ -108,18 +108,18 @@ export const hookDone: Change = container => {
   };
 };
 
-/** What failed for want of an object need not wait for its turn: there may be one now. */
+/** What failed for want of an object need not wait for its turn: there may be one now. The same if nothing waits for one. */
 export function triedAgain(observed: Observed): Observed {
   const { sandbox } = observed;
-  const containers = Object.entries(observed.containers).map(([name, container]) => {
+  const waiting = Object.entries(observed.containers).flatMap(([name, container]) => {
     const { state } = container;
-    if (state.kind !== 'waiting' || state.failure?.reason !== 'CreateContainerConfigError')
-      return [name, container] as const;
-    return [name, { ...container, state: { ...state, failure: { ...state.failure, at: 0 } } }] as const;
+    if (state.kind !== 'waiting' || state.failure?.reason !== 'CreateContainerConfigError') return [];
+    return [[name, { ...container, state: { ...state, failure: { ...state.failure, at: 0 } } }] as const];
   });
+  if (sandbox.kind !== 'failed' && waiting.length === 0) return observed;
   return {
     ...observed,
     ...(sandbox.kind === 'failed' && { sandbox: { ...sandbox, at: 0 } }),
-    containers: Object.fromEntries(containers),
+    containers: { ...observed.containers, ...Object.fromEntries(waiting) },
   };
 }
