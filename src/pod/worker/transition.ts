@@ -38,6 +38,15 @@ export const starting =
     ...(start.backOff && { backOff: start.backOff }),
   });
 
+/** Its image and bundle are there: the unit is started next. */
+export const created =
+  (image: Pick<ContainerObserved, 'image' | 'imageID'>): Change =>
+  container => ({
+    ...container,
+    ...image,
+    state: container.state.kind === 'starting' ? { ...container.state, created: true } : container.state,
+  });
+
 /** It did not come to a run, so none is counted. */
 export const notStarted =
   (failure: StartFailure, pullBackOff?: Backoff): Change =>
