@@ -36,8 +36,8 @@ async function dependencies(context: Context, objects: Objects): Promise<WorkerD
     perform: (steps, signal) => applier.perform(steps, signal),
     profile: async () => parseProfile(await readFile(profilePath, 'utf8'), profilePath),
     changed: () => undefined,
-    event: ({ metadata = {} }, { type, reason, message, field }) =>
-      say(`${type} ${metadata.namespace}/${metadata.name} ${field ?? ''} ${reason}: ${message}`),
+    event: ({ metadata = {} }, { type, reason, message, container = '' }) =>
+      say(`${type} ${metadata.namespace}/${metadata.name} ${container} ${reason}: ${message}`),
   };
 }
 

@@ -100,9 +100,10 @@ export const describe = defineCommand({
   synopsis: '[FLAG…] NAME',
   arity: [1, 1],
   options: namespaceOption,
-  examples: [['spawnlet pod describe web', 'states, exit codes, reasons, units']],
+  examples: [['spawnlet pod describe web', 'states, exit codes, reasons, units, events']],
   async run({ options, arguments: [name = ''] }, { host }) {
     const { unitOf, targetOf, sliceOf } = await import('../pod/unit/names.ts');
+    const { eventLines } = await import('./pod-events.ts');
     const known = await getPod(host.files, namespaceOf(options), name);
     const { identity, kept } = known;
     const pod = documentOf(known);
@@ -136,6 +137,7 @@ export const describe = defineCommand({
         ({ type, status: is, reason, message }) =>
           `  ${type}: ${is}${reason ? ` (${reason})` : ''}${message ? ` ${message}` : ''}`,
       ),
+      ...eventLines(known, host.clock.now()),
     ];
     process.stdout.write(`${lines.join('\n')}\n`);
     return 0;

@@ -49,6 +49,12 @@ export const entries: readonly Entry[] = [
     load: async () => (await import('./pod.ts')).describe,
   },
   {
+    name: 'pod events',
+    group: 'Pods',
+    summary: 'Show what has happened to pods, as the kubelet tells it',
+    load: async () => (await import('./pod-events.ts')).events,
+  },
+  {
     name: 'pod exec',
     group: 'Pods',
     summary: 'Run a command in a container of a pod',

@@ -1,5 +1,5 @@
 import { type Desired, expand } from '../pod/spec/expand.ts';
-import { parseManifest } from '../pod/spec/manifest.ts';
+import { type ManifestDocument, parseManifest } from '../pod/spec/manifest.ts';
 import { validate } from '../pod/spec/validate.ts';
 import type { Objects } from '../pod/worker/dependencies.ts';
 import type { ManifestFile } from './manifests.ts';
@@ -11,8 +11,11 @@ import type { ManifestFile } from './manifests.ts';
  */
 export async function wantedBy(files: readonly ManifestFile[], nodeName: string): Promise<Desired> {
   const documents = await Promise.all(files.map(({ path, text }) => parseManifest(text, path)));
-  return expand(validate(documents.flat(), 'crun'), nodeName);
+  return askedFor(documents.flat(), nodeName);
 }
+
+const askedFor = (documents: readonly ManifestDocument[], nodeName: string): Desired =>
+  expand(validate(documents, 'crun'), nodeName);
 
 /** What no manifest asks for. */
 export const nothingWanted: Desired = {
@@ -28,9 +31,14 @@ export interface Wanted {
   readonly mistakes: readonly unknown[];
 }
 
-/** The same, where the files that are wrong are told and stand as they were read last. */
+interface Good {
+  readonly text: string;
+  readonly documents: readonly ManifestDocument[];
+}
+
+/** The same, where the files that are wrong are told and stand as they were read last. Only those that differ are parsed. */
 export class Manifests {
-  readonly #good = new Map<string, ManifestFile>();
+  readonly #good = new Map<string, Good>();
   readonly #nodeName: string;
   #desired: Desired = nothingWanted;
 
@@ -42,18 +50,22 @@ export class Manifests {
     const mistakes: unknown[] = [];
     const paths = new Set(files.map(({ path }) => path));
     for (const path of this.#good.keys()) if (!paths.has(path)) this.#good.delete(path);
-    for (const file of files) {
+    for (const { path, text } of files) {
       // Somebody is about to write it.
-      if (file.text.trim() === '') continue;
+      if (text.trim() === '' || this.#good.get(path)?.text === text) continue;
       try {
-        await wantedBy([file], this.#nodeName);
-        this.#good.set(file.path, file);
+        const documents = await parseManifest(text, path);
+        askedFor(documents, this.#nodeName);
+        this.#good.set(path, { text, documents });
       } catch (error) {
         mistakes.push(error);
       }
     }
     try {
-      this.#desired = await wantedBy([...this.#good.values()], this.#nodeName);
+      this.#desired = askedFor(
+        [...this.#good.values()].flatMap(({ documents }) => documents),
+        this.#nodeName,
+      );
     } catch (error) {
       // Each is right by itself, and together they are not: nothing new is taken, and nothing goes.
       mistakes.push(error);

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ended } from '../../src/host/child.ts';
-import type { Pod } from '../../src/pod/api/kubernetes.ts';
+import type { Event, Pod } from '../../src/pod/api/kubernetes.ts';
 import { done, eventually, spawnlet, words } from '../app/tools.ts';
 
 export const manifests = '/etc/spawnlet/manifests';
@@ -64,6 +64,14 @@ export const pods = async (): Promise<Pod[]> => JSON.parse(await done(['pod', 'l
 export async function podNamed(name: string): Promise<Pod | undefined> {
   const { code, out } = await spawnlet(['pod', 'get', name]);
   return code === 0 ? (JSON.parse(out) as Pod) : undefined;
+}
+
+/** What has happened to a pod: `REASON CONTAINER xCOUNT`, the latest last. */
+export async function eventsOf(name: string): Promise<string[]> {
+  const events = JSON.parse(await done(['pod', 'events', '-o', 'json', name])) as Event[];
+  return events.map(({ reason, involvedObject: { fieldPath = '' }, count }) => {
+    return `${reason} ${/\{(.*)\}/.exec(fieldPath)?.[1] ?? '-'} x${count}`;
+  });
 }
 
 /** Waits until a pod is as wanted, and gives it. */

@@ -3,7 +3,17 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { debianImage, done, eventually, type Fixture, spawnlet, system, useImages } from '../app/tools.ts';
-import { apply, isReady, podNamed, podOf, remove, type TestAgent, until, useAgent } from './agent.ts';
+import {
+  apply,
+  eventsOf,
+  isReady,
+  podNamed,
+  podOf,
+  remove,
+  type TestAgent,
+  until,
+  useAgent,
+} from './agent.ts';
 
 let images: Fixture;
 let agent: TestAgent;
@@ -109,6 +119,12 @@ test('a container that fails is started again, then waits in its back-off', asyn
   const [only] = status?.containerStatuses ?? [];
   const { reason, exitCode } = only?.lastState?.terminated ?? {};
   assert.deepEqual([reason, exitCode, status?.phase], ['Error', 3, 'Running']);
+  const events = await eventsOf('loops');
+  assert.deepEqual(events, ['Pulled main x2', 'Created main x2', 'Started main x2', 'BackOff main x1']);
+  assert.match(
+    await done(['pod', 'describe', 'loops']),
+    /Normal +Started +.*\(x2 over .*\) +main .*\n +Warning +BackOff +.* main +Back-off restarting failed container main in pod loops_default\(/,
+  );
   await remove('loops');
 });
 
@@ -165,6 +181,8 @@ test('an agent that is killed and started again finds its pods as they are', asy
   const short = later.status?.containerStatuses?.find(({ name }) => name === 'short');
   assert.equal(short?.lastState?.terminated?.exitCode, 5);
   assert.equal(short?.lastState?.terminated?.containerID, idOf(running, 'short'));
+  const events = await eventsOf('stays');
+  assert.ok(events.includes('Started main x1') && events.includes('Started short x2'), events.join(', '));
   await remove('stays');
 });
 
@@ -197,9 +215,10 @@ test('probes decide when a container is ready, and when it is started anew', asy
     'runs again',
     ({ containerStatuses: [only] = [] }) => (only?.restartCount ?? 0) > 0,
   );
-  assert.match(agent.said(), /Unhealthy: Liveness probe failed/);
-  assert.match(agent.said(), /Killing: Container main failed liveness probe, will be restarted/);
   assert.ok(again);
+  const events = await done(['pod', 'events', 'probed']);
+  assert.match(events, /Warning +Unhealthy +default +Pod\/probed +main +Liveness probe failed/);
+  assert.match(events, /Normal +Killing .* Container main failed liveness probe, will be restarted/);
   await remove('probed');
 });
 

@@ -104,7 +104,8 @@ const pullFailures: readonly string[] = [
   'SignatureValidationFailed',
 ] satisfies PullFailureReason[];
 
-export const isPullFailure = (failure: StartFailure): boolean => pullFailures.includes(failure.reason);
+export const isPullFailure = ({ reason }: Pick<StartFailure, 'reason'>): boolean =>
+  pullFailures.includes(reason);
 
 /** When a container that could not be started may be tried again: at once with another image. */
 export function retryAt(

@@ -238,7 +238,7 @@ test('a clock that is put back makes nobody wait for longer', () => {
 
 test('a pod gets a network first, once, and is tried again after a while if it cannot', () => {
   const sandbox = (kind: Observed['sandbox'], now = noon) => at({}, knownOf({}, { sandbox: kind }), now);
-  const failed = { kind: 'failed', message: 'no address', at: noon } as const;
+  const failed = { kind: 'failed', what: 'network', message: 'no address', at: noon } as const;
   assert.equal(sandbox({ kind: 'none' }), 'createSandbox 0');
   assert.equal(sandbox({ kind: 'making' }), '');
   assert.equal(sandbox(failed), 'look 10');

@@ -165,7 +165,7 @@ function happens(pod: Pod, observed: Observed, event: Happening, now: number): O
       if (observed.sandbox.kind !== 'making') return observed;
       return event.state === 'ready'
         ? { ...observed, sandbox: { kind: 'ready', ips: ['10.88.0.5'] } }
-        : { ...observed, sandbox: { kind: 'failed', message: '', at: now } };
+        : { ...observed, sandbox: { kind: 'failed', what: 'network', message: '', at: now } };
   }
 }
 
@@ -226,7 +226,7 @@ function buried(pod: Pod, from: Observed, now: number): Observed {
   for (let step = 0; step < 20 && !world.finished; step++) {
     let { observed } = world;
     if (observed.sandbox.kind === 'making')
-      observed = { ...observed, sandbox: { kind: 'failed', message: '', at: now } };
+      observed = { ...observed, sandbox: { kind: 'failed', what: 'network', message: '', at: now } };
     for (const name of namesWith(pod, observed, 'starting')) observed = comesUp(observed, name, now);
     for (const name of namesWith(pod, observed, 'running')) {
       const { state } = observedOf(observed, memberOf(pod, name));

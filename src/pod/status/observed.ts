@@ -33,7 +33,13 @@ export type Sandbox =
   | { readonly kind: 'none' }
   /** It is being set up. */
   | { readonly kind: 'making' }
-  | { readonly kind: 'failed'; readonly message: string; readonly at: number }
+  | {
+      readonly kind: 'failed';
+      /** What of it could not be made. */
+      readonly what: 'network' | 'volume';
+      readonly message: string;
+      readonly at: number;
+    }
   /** `ips` are empty for a pod on the host's network. */
   | { readonly kind: 'ready'; readonly ips: readonly string[] };
 
@@ -86,6 +92,8 @@ export type ContainerState =
       readonly kind: 'starting';
       readonly attempt: number;
       readonly restartCount: number;
+      /** Image and bundle are there. */
+      readonly created?: true;
       readonly stopping?: Stopping;
       /** Why the try before this one failed. */
       readonly failure?: StartFailure;

@@ -9,6 +9,7 @@ import type { SystemdClient } from '../../systemd/client.ts';
 import type { SystemdStep } from '../../systemd/executors.ts';
 import type { ConfigMap, Pod, Secret } from '../api/kubernetes.ts';
 import type { RestartLimits } from '../restart/backoff.ts';
+import type { PodEvent } from '../status/events.ts';
 import type { Claim } from '../volumes/facts.ts';
 import type { OwnVolumeStep } from '../volumes/step.ts';
 import type { IpcStep } from './ipc.ts';
@@ -43,15 +44,6 @@ export interface Node {
   readonly podPidsLimit?: number;
 }
 
-/** What happens to a pod, in the words of the kubelet. */
-export interface PodEvent {
-  readonly type: 'Normal' | 'Warning';
-  readonly reason: string;
-  readonly message: string;
-  /** `spec.containers{web}`; undefined for the pod as a whole. */
-  readonly field?: string;
-}
-
 /** What a worker works with. Nothing in it says where a pod came from. */
 export interface WorkerDependencies extends ImageAccess {
   readonly host: Host;
@@ -65,5 +57,6 @@ export interface WorkerDependencies extends ImageAccess {
   profile(): Promise<Profile>;
   /** Told whenever the status has changed. */
   changed(pod: Pod): void;
+  /** Told of each event, with how often it has happened. */
   event(pod: Pod, event: PodEvent): void;
 }

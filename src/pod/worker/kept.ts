@@ -1,5 +1,6 @@
 import type { Files } from '../../host/files.ts';
 import type { Pod, PodStatus } from '../api/kubernetes.ts';
+import type { PodEvent } from '../status/events.ts';
 import type { ContainerObserved, Observed } from '../status/observed.ts';
 import { directoryOf } from '../unit/names.ts';
 
@@ -12,6 +13,8 @@ export interface Kept {
   /** Of /proc/sys/kernel/random/boot_id: nothing that ran in another boot is believed to run. */
   readonly boot: string;
   readonly observed: Observed;
+  /** Written with what they tell of: an agent that is killed tells nothing twice, and forgets nothing. */
+  readonly events?: readonly PodEvent[];
   /** As it was told last. */
   readonly status?: PodStatus;
   /** Units, network and volumes are gone for good. */
@@ -48,12 +51,15 @@ export async function writePod(files: Files, uid: string, pod: Pod): Promise<voi
 
 const never: ContainerObserved = { state: { kind: 'waiting' } };
 
-/** With something else known of one container. */
+/** With something else known of one container; the same if it is not. */
 export function withContainer(
   observed: Observed,
   name: string,
   change: (container: ContainerObserved) => ContainerObserved,
 ): Observed {
   const container = observed.containers[name] ?? never;
-  return { ...observed, containers: { ...observed.containers, [name]: change(container) } };
+  const changed = change(container);
+  return changed === container
+    ? observed
+    : { ...observed, containers: { ...observed.containers, [name]: changed } };
 }

@@ -1,4 +1,5 @@
 import type { Pod } from '../api/kubernetes.ts';
+import { eventsOf, type News, statusEventsOf, withNews } from '../status/events.ts';
 import type { ContainerObserved, Observed } from '../status/observed.ts';
 import { podStatus } from '../status/status.ts';
 import type { PodIdentity } from '../unit/names.ts';
@@ -11,6 +12,7 @@ export class PodRecord {
   readonly #deps: WorkerDependencies;
   #pod: Pod;
   #kept: Kept;
+  #hasNews = false;
   #wake = Promise.withResolvers<void>();
 
   constructor(deps: WorkerDependencies, identity: PodIdentity, pod: Pod, kept: Kept) {
@@ -46,12 +48,16 @@ export class PodRecord {
 
   async keep(change: Partial<Kept>): Promise<void> {
     this.#kept = { ...this.#kept, ...change };
+    this.#hasNews = false;
     await writeKept(this.#deps.host.files, this.identity.uid, this.#kept);
   }
 
-  /** Records something, then has the worker look again. */
+  /** Records something, then has the worker look again; nothing is done if `change` gives back what it was given. */
   async observe(change: (observed: Observed) => Observed): Promise<void> {
-    await this.keep({ observed: change(this.#kept.observed) });
+    const observed = change(this.#kept.observed);
+    if (observed === this.#kept.observed) return;
+    this.#happened(eventsOf(this.#pod, this.#kept.observed, observed));
+    await this.keep({ observed });
     this.wake();
   }
 
@@ -69,21 +75,28 @@ export class PodRecord {
     return this.#wake.promise;
   }
 
-  /** Computes the status; told and kept if it is another. */
+  /** Computes the status; told and kept if it is another, or if there are events that are not written yet. */
   async tell(): Promise<void> {
-    const status = podStatus(this.told, this.observed, this.#deps.host.clock.now(), this.#deps.limits);
-    if (JSON.stringify(status) === JSON.stringify(this.#kept.status)) return;
+    const now = this.#deps.host.clock.now();
+    const status = podStatus(this.told, this.observed, now, this.#deps.limits);
+    const isAnother = JSON.stringify(status) !== JSON.stringify(this.#kept.status);
+    if (!isAnother && !this.#hasNews) return;
+    this.#happened(statusEventsOf(this.#pod, this.#kept.status, status));
     await this.keep({ status });
-    this.#deps.changed(this.told);
+    if (isAnother) this.#deps.changed(this.told);
   }
 
-  /** @param container undefined: it happened to the pod as a whole */
-  event(type: 'Normal' | 'Warning', reason: string, message: string, container?: string): void {
-    this.#deps.event(this.#pod, {
-      type,
-      reason,
-      message,
-      ...(container !== undefined && { field: `spec.containers{${container}}` }),
-    });
+  /** Something that is no change of what is observed; written when the worker looks next. */
+  event(type: News['type'], reason: string, message: string, container?: string): void {
+    this.#happened([{ type, reason, message, ...(container !== undefined && { container }) }]);
+    this.wake();
+  }
+
+  #happened(news: readonly News[]): void {
+    if (news.length === 0) return;
+    const events = withNews(this.#kept.events ?? [], news, this.#deps.host.clock.now());
+    this.#kept = { ...this.#kept, events };
+    this.#hasNews = true;
+    for (const event of events.slice(-news.length)) this.#deps.event(this.#pod, event);
   }
 }

@@ -38,6 +38,15 @@ export const starting =
     ...(start.backOff && { backOff: start.backOff }),
   });
 
+/** Its image and bundle are there: the unit is started next. */
+export const created =
+  (image: Pick<ContainerObserved, 'image' | 'imageID'>): Change =>
+  container => ({
+    ...container,
+    ...image,
+    state: container.state.kind === 'starting' ? { ...container.state, created: true } : container.state,
+  });
+
 /** It did not come to a run, so none is counted. */
 export const notStarted =
   (failure: StartFailure, pullBackOff?: Backoff): Change =>
@@ -108,18 +117,18 @@ export const hookDone: Change = container => {
   };
 };
 
-/** What failed for want of an object need not wait for its turn: there may be one now. */
+/** What failed for want of an object need not wait for its turn: there may be one now. The same if nothing waits for one. */
 export function triedAgain(observed: Observed): Observed {
   const { sandbox } = observed;
-  const containers = Object.entries(observed.containers).map(([name, container]) => {
+  const waiting = Object.entries(observed.containers).flatMap(([name, container]) => {
     const { state } = container;
-    if (state.kind !== 'waiting' || state.failure?.reason !== 'CreateContainerConfigError')
-      return [name, container] as const;
-    return [name, { ...container, state: { ...state, failure: { ...state.failure, at: 0 } } }] as const;
+    if (state.kind !== 'waiting' || state.failure?.reason !== 'CreateContainerConfigError') return [];
+    return [[name, { ...container, state: { ...state, failure: { ...state.failure, at: 0 } } }] as const];
   });
+  if (sandbox.kind !== 'failed' && waiting.length === 0) return observed;
   return {
     ...observed,
     ...(sandbox.kind === 'failed' && { sandbox: { ...sandbox, at: 0 } }),
-    containers: Object.fromEntries(containers),
+    containers: { ...observed.containers, ...Object.fromEntries(waiting) },
   };
 }

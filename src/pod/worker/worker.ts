@@ -159,7 +159,6 @@ export class PodWorker {
         return tasks.run(() => stopContainer(work, decision, signal), signal);
       case 'fail': {
         const { reason, message } = decision;
-        record.event('Warning', reason, message);
         const at = deps.host.clock.now();
         return record.observe(observed => ({ ...observed, failure: { reason, message, at } }));
       }

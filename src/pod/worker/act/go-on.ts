@@ -20,14 +20,12 @@ export async function goOn(work: Work, former: Kept, signal: AbortSignal): Promi
   const isSameBoot = former.boot === boot;
   const { sandbox, containers } = former.observed;
   const lostSandbox = !isSameBoot || sandbox.kind === 'making' || !(await isUp(work, signal));
-  await record.keep({
-    boot,
-    observed: {
-      ...former.observed,
-      hostIPs: deps.node.addresses,
-      ...(lostSandbox && { sandbox: { kind: 'none' } }),
-    },
-  });
+  await record.keep({ boot });
+  await record.observe(observed => ({
+    ...observed,
+    hostIPs: deps.node.addresses,
+    ...(lostSandbox && { sandbox: { kind: 'none' } }),
+  }));
   for (const [name, { state }] of Object.entries(containers)) {
     if (state.kind !== 'running' && state.kind !== 'starting') continue;
     if (isSameBoot) await goOnWith(work, name, signal);

@@ -23,9 +23,9 @@ export async function makeSandbox(work: Work, signal: AbortSignal): Promise<void
     signal.throwIfAborted();
     const message = messageText(error);
     const isVolume = error instanceof SpawnletError && /^ERR_(?:VOLUME|HOST_PATH|CLAIM)/.test(error.code);
-    record.event('Warning', isVolume ? 'FailedMount' : 'FailedCreatePodSandBox', message);
+    const what = isVolume ? 'volume' : 'network';
     const at = host.clock.now();
-    await record.observe(observed => ({ ...observed, sandbox: { kind: 'failed', message, at } }));
+    await record.observe(observed => ({ ...observed, sandbox: { kind: 'failed', what, message, at } }));
   }
 }
 

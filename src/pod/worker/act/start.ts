@@ -11,10 +11,11 @@ import { textInVolume } from '../../volumes/tree/read.ts';
 import { containerIdOf } from '../end.ts';
 import { startFailureOf } from '../failure.ts';
 import { type PreparedRun, prepareRun } from '../run.ts';
-import { notStarted, running } from '../transition.ts';
+import { created, notStarted, running } from '../transition.ts';
 import { isRecursive, volumeFacts } from '../volumes.ts';
 import { follow } from './follow.ts';
 import { askProbes, postStart } from './hooks.ts';
+import { tellingPulls } from './pull.ts';
 import { factsOf, memberOf, type Work } from './work.ts';
 
 /** Variables and words of a container. @throws ERR_CONTAINER_CONFIG for what is not there and has to be */
@@ -60,11 +61,13 @@ async function prepare(
   const volumes = mountsOf(pod, container, facts);
   await deps.perform(planSubPaths(pod, container, facts), signal);
   const grace = pod.spec?.terminationGracePeriodSeconds ?? 30;
+  const images = tellingPulls(work, container);
   const prepared = await prepareRun(
-    deps,
+    { ...deps, ...images },
     { pod, identity, qos, container, ...words, volumes, grace },
     signal,
   );
+  images.found();
   const store = await deps.store();
   await using _lease = await store.hold(prepared.manifest, prepared.layerKeys, signal);
   await deps.perform(prepared.steps, signal);
@@ -81,8 +84,7 @@ async function begin(
 ): Promise<void> {
   const { deps, identity, record, runs, tasks } = work;
   const { name } = container;
-  await record.container(name, each => ({ ...each, image, imageID }));
-  record.event('Normal', 'Created', `Container created`, name);
+  await record.container(name, created({ image, imageID }));
   const systemd = await deps.systemd();
   const unit = unitOf(identity, name);
   const run = runs.watch(name, signal);
@@ -100,7 +102,6 @@ async function begin(
   const hookFailed = await postStart(work, container, run);
   if (record.observed.containers[name]?.state.kind !== 'starting') return;
   await record.container(name, running({ ...begunRun, ...(hookFailed !== undefined && { hookFailed }) }));
-  record.event('Normal', 'Started', `Container started`, name);
   if (hookFailed === undefined) tasks.run(() => askProbes(work, container, 0, run), signal);
   await keepFilter(deps.host.files, engineName(identity, name), spec.seccomp);
 }
@@ -114,7 +115,6 @@ export async function startContainer(work: Work, start: Start, signal: AbortSign
   } catch (error) {
     signal.throwIfAborted();
     const failure = startFailureOf(error, clock.now());
-    record.event('Warning', 'Failed', failure.message, container.name);
     const before = record.observed.containers[container.name];
     const backOff =
       failure.reason === 'ErrImagePull' && before

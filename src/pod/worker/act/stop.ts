@@ -6,10 +6,9 @@ import type { Work } from './work.ts';
 /** Runs the hook, or stops the unit: TERM now, KILL at the deadline. */
 export async function stopContainer(work: Work, stop: Stop, signal: AbortSignal): Promise<void> {
   if (stop.kind === 'preStop') return preStop(work, stop, signal);
-  const { deps, identity, record } = work;
+  const { deps, identity } = work;
   const { clock } = deps.host;
-  const { container: name, deadline, message } = stop;
-  record.event('Normal', 'Killing', message, name);
+  const { container: name, deadline } = stop;
   const systemd = await deps.systemd();
   const unit = unitOf(identity, name);
   const job = await systemd.enqueue('stop', unit, 'replace', signal);
