@@ -92,11 +92,22 @@ function tell(error: unknown, debug: boolean): number {
   return 125;
 }
 
+/** What was written is out before the process ends: a pipe whose reader is slow may not have taken all of it. */
+async function flushed(): Promise<void> {
+  // Neither stream is made for this, which takes Node 5 ms.
+  if (!process.getActiveResourcesInfo().some(name => name.endsWith('WriteWrap'))) return;
+  for (const stream of [process.stdout, process.stderr])
+    if (stream.writableLength > 0) await new Promise(done => stream.write('', done));
+}
+
 const argv = process.argv.slice(2);
 // Also an error of standard output; a handler of its own would have Node make that stream before it is used: 5 ms.
 process.on('uncaughtException', (error: unknown) => process.exit(tell(error, false)));
 main(argv)
   .catch((error: unknown) => tell(error, argv[0] === '--debug'))
-  // Output to files, pipes and terminals is written at once; to take node's heap apart would take as long as to start it.
-  .then(code => process.exit(code))
+  // To take node's heap apart would take as long as to start it.
+  .then(async code => {
+    await flushed();
+    process.exit(code);
+  })
   .catch(() => process.exit(125));

@@ -1,4 +1,4 @@
-import { type FSWatcher, readFileSync, watch } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { Attachment, resize, type Streams } from '../engine/attach.ts';
@@ -8,6 +8,7 @@ import { ended } from '../host/child.ts';
 import { isErrno, SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import { until } from '../host/presence.ts';
+import { type DirectoryWatch, watchDirectory } from '../host/watch.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
 import type { UnitWatch } from '../systemd/watch.ts';
@@ -35,7 +36,7 @@ export class Session {
   readonly #name: string;
   readonly #deps: Dependencies;
   readonly #run: Run;
-  #files: FSWatcher | undefined;
+  #files: DirectoryWatch | undefined;
   #outOfMemory = false;
   readonly #exit = Promise.withResolvers<number>();
   #exitCode: number | undefined;
@@ -120,11 +121,14 @@ export class Session {
    */
   #watchFiles(): void {
     const directory = runDirectoryOf(this.#name);
-    this.#files ??= watch(directory, (_event, file) => {
+    const notice = (file: string) => {
       if (file === 'oom') this.#outOfMemory = true;
-      if (file === null || !isContainerId(file)) return;
+      if (!isContainerId(file)) return;
       this.#exitCode ??= exitCodeIn(`${directory}/${file}`);
       if (this.#exitCode !== undefined) this.#exit.resolve(this.#exitCode);
+    };
+    this.#files ??= watchDirectory(directory, file => {
+      for (const each of file === null ? namesIn(directory) : [file]) notice(each);
     });
   }
 
@@ -216,6 +220,8 @@ const nameOf = (number: number) =>
     .slice(3) ?? '';
 
 /** What conmon has written; undefined if it is gone already. */
+const namesIn = (directory: string): string[] => (existsSync(directory) ? readdirSync(directory) : []);
+
 function exitCodeIn(path: string): number | undefined {
   try {
     const code = Number.parseInt(readFileSync(path, 'utf8'), 10);

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { parseCount } from '../app/request.ts';
 import { parseProfile, profilePath } from '../engine/seccomp.ts';
 import { messageOf, SpawnletError } from '../host/error.ts';
 import { Agent, identityOf } from '../kubelet/agent.ts';
@@ -22,14 +23,35 @@ export const manifestOption = {
 export const manifestsOf = (options: { readonly 'pod-manifest-path': string | undefined }): string =>
   resolve(options['pod-manifest-path'] ?? defaultManifests);
 
+const agentOptions = {
+  ...manifestOption,
+  'pod-max-pids': {
+    type: 'string',
+    value: 'NUMBER',
+    help: 'processes that each pod may have; -1: as many as the host',
+  },
+} as const;
+
+interface AgentOptions {
+  readonly 'pod-manifest-path': string | undefined;
+  readonly 'pod-max-pids': string | undefined;
+}
+
+const pidsOf = ({ 'pod-max-pids': text }: AgentOptions): number | undefined =>
+  text === undefined || text === '-1' ? undefined : parseCount('pod-max-pids', text, 1);
+
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
-async function dependencies(context: Context, objects: Objects): Promise<WorkerDependencies> {
+async function dependencies(
+  context: Context,
+  options: AgentOptions,
+  objects: Objects,
+): Promise<WorkerDependencies> {
   const applier = await context.applier();
   return {
     ...(await context.images()),
     host: context.host,
-    node: standaloneNode(),
+    node: standaloneNode(pidsOf(options)),
     objects,
     limits: kubeletLimits(),
     systemd: () => context.systemd(),
@@ -56,7 +78,7 @@ export const kubelet = defineCommand({
   summary: 'Run the pods of this host',
   synopsis: '[FLAG…]',
   arity: [0, 0],
-  options: manifestOption,
+  options: agentOptions,
   examples: [['spawnlet kubelet --pod-manifest-path /etc/spawnlet/manifests', 'in the foreground']],
   async run({ options }, context) {
     const { signal, host } = context;
@@ -68,7 +90,7 @@ export const kubelet = defineCommand({
       secret: async (namespace, name) => objects.secret(namespace, name),
       token: () => Promise.reject(new Error('nobody issues tokens here, and the pod was not refused')),
     };
-    const deps = await dependencies(context, {
+    const deps = await dependencies(context, options, {
       configMap: (namespace, name) => objects.configMap(namespace, name),
       secret: (namespace, name) => objects.secret(namespace, name),
       claims: namespace => objects.claims(namespace),
@@ -89,11 +111,15 @@ export const kubelet = defineCommand({
   },
 });
 
-const forUnit = ({ words }: Context, options: { readonly 'pod-manifest-path': string | undefined }) => [
-  ...words,
-  'kubelet',
-  ...(options['pod-manifest-path'] === undefined ? [] : ['--pod-manifest-path', manifestsOf(options)]),
-];
+function forUnit({ words }: Context, options: AgentOptions): string[] {
+  const pids = pidsOf(options);
+  return [
+    ...words,
+    'kubelet',
+    ...(options['pod-manifest-path'] === undefined ? [] : ['--pod-manifest-path', manifestsOf(options)]),
+    ...(pids === undefined ? [] : [`--pod-max-pids=${pids}`]),
+  ];
+}
 
 export const install = defineCommand({
   name: 'kubelet install',
@@ -101,7 +127,7 @@ export const install = defineCommand({
   summary: 'Run the agent as a unit, now and at boot',
   synopsis: '[FLAG…]',
   arity: [0, 0],
-  options: { ...manifestOption, ...dryRunOption },
+  options: { ...agentOptions, ...dryRunOption },
   examples: [['spawnlet kubelet install', 'systemctl status spawnlet-kubelet shows it']],
   async run({ options }, context) {
     const applier = await context.applier();

@@ -1,7 +1,7 @@
-import { watch } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { SpawnletError } from '../host/error.ts';
+import { type DirectoryWatch, watchDirectory } from '../host/watch.ts';
 import { readManifests } from '../kubelet/manifests.ts';
 import { applySteps, parseTarget, removeSteps, storedAs, wantedAfter } from '../kubelet/store.ts';
 import { podsDirectory } from '../names.ts';
@@ -48,7 +48,7 @@ async function eachChange<T>(
   { host }: Context,
 ): Promise<T> {
   let news = Promise.withResolvers<void>();
-  const watchers = new Map<string, ReturnType<typeof watch>>();
+  const watchers = new Map<string, DirectoryWatch>();
   const aborted = new Promise<never>((_resolve, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true });
   });
@@ -56,7 +56,7 @@ async function eachChange<T>(
   await host.files.makeDirectory(podsDirectory, 0o700);
   watchers.set(
     '',
-    watch(podsDirectory, () => news.resolve()),
+    watchDirectory(podsDirectory, () => news.resolve()),
   );
   try {
     for (;;) {
@@ -64,7 +64,7 @@ async function eachChange<T>(
         if (!watchers.has(uid) && (await host.files.look(directoryOf(uid))))
           watchers.set(
             uid,
-            watch(directoryOf(uid), () => news.resolve()),
+            watchDirectory(directoryOf(uid), () => news.resolve()),
           );
       const found = await look();
       if (found !== undefined) return found;

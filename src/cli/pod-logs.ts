@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { parseCount } from '../app/request.ts';
 import { SpawnletError } from '../host/error.ts';
 import { logNamespace } from '../names.ts';
+import type { ContainerStatus } from '../pod/api/kubernetes.ts';
 import { engineName, unitOf } from '../pod/unit/names.ts';
 import { invocationOf } from '../pod/worker/end.ts';
 import { containerIn, getPod, type KnownPod } from '../pod/worker/known.ts';
@@ -12,14 +13,26 @@ import { parseTime } from './logs.ts';
 import { namespaceOf, namespaceOption } from './pod.ts';
 import { containerOption } from './pod-exec.ts';
 
-/** The run that is asked for: the one that is or was, or the one before it. @throws ERR_NO_RUN */
+/** The status of a container of any kind. */
+function statusOf({ pod: { status = {} } }: KnownPod, container: string): ContainerStatus | undefined {
+  const { initContainerStatuses = [], containerStatuses = [], ephemeralContainerStatuses = [] } = status;
+  return [...initContainerStatuses, ...containerStatuses, ...ephemeralContainerStatuses].find(
+    ({ name }) => name === container,
+  );
+}
+
+/**
+ * The run that is asked for, as the kubelet finds it in the status: the one that is; of a container that has ended or waits to
+ * run again, the one that was, which is then the one before, too. @throws ERR_NO_RUN
+ */
 function runOf(known: KnownPod, container: string, previous: boolean): string {
-  const observed = known.kept.observed.containers[container];
-  const state = observed?.state;
-  const current = state && 'containerID' in state ? state.containerID : observed?.last?.containerID;
-  const found = previous ? observed?.last?.containerID : current;
+  const status = statusOf(known, container);
+  const { state = {}, lastState } = status ?? {};
+  const last = lastState?.terminated?.containerID;
+  const current = state.running ? status?.containerID : state.terminated?.containerID || last;
+  const found = previous ? last : current;
   if (found) return invocationOf(found);
-  const what = previous ? 'no run before this one' : `not begun (${state?.kind ?? 'waiting'})`;
+  const what = previous ? 'no run before this one' : `not begun (${state.waiting?.reason ?? 'waiting'})`;
   throw new SpawnletError('ERR_NO_RUN', `container ${container} of ${known.identity.name} has ${what}`, {
     hint: `spawnlet pod describe ${known.identity.name}`,
   });
@@ -68,6 +81,10 @@ export const logs = defineCommand({
     const known = await getPod(host.files, namespaceOf(options), pod);
     const container = containerIn(known, options.container ?? second);
     const invocation = runOf(known, container.name, options.previous);
+    if (options.since !== undefined && options['since-time'] !== undefined)
+      throw new SpawnletError('ERR_FLAG_CONFLICT', '--since and --since-time do not go together', {
+        hint: 'the later of the two is enough',
+      });
     const now = host.clock.now();
     const begin = options.since ?? options['since-time'];
     const since = begin === undefined ? 0 : parseTime(begin, now);
@@ -84,8 +101,8 @@ export const logs = defineCommand({
     const put = writer(options.timestamps, limit);
     const write = async (entry: JournalEntry) => entry.timestamp >= since && (await put(entry));
     await syncJournal(logNamespace, signal);
-    const state = known.kept.observed.containers[container.name]?.state.kind;
-    if (!options.follow || options.previous || state !== 'running') {
+    const runs = statusOf(known, container.name)?.state?.running !== undefined;
+    if (!options.follow || options.previous || !runs) {
       for await (const entry of readJournal(host.children, query, signal)) if (await write(entry)) return 0;
       return 0;
     }

@@ -6,13 +6,13 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  watch,
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Clock } from './clock.ts';
 import { isErrno, SpawnletError } from './error.ts';
 import { type Holder, holderHere, isAlive, isLeftOver, temporaryName } from './process.ts';
+import { watchDirectory } from './watch.ts';
 
 /** A lock that is held until disposed of, or until its holder's process ends, however it ends. */
 export interface Lock extends AsyncDisposable {}
@@ -125,8 +125,8 @@ export function fileLocks(directory: string, command: string, clock: Clock): Loc
         signal.throwIfAborted();
         if (!(await attempt(path))) return held(path);
         const wake = new AbortController();
-        const watcher = watch(dirname(path), (_event, file) => {
-          if (file === basename(path)) wake.abort();
+        const watcher = watchDirectory(dirname(path), file => {
+          if (file === null || file === basename(path)) wake.abort();
         });
         try {
           if (holderOf(path))

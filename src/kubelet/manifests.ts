@@ -1,6 +1,6 @@
-import { watch } from 'node:fs';
 import { join } from 'node:path';
 import type { Files } from '../host/files.ts';
+import { watchDirectory } from '../host/watch.ts';
 
 /** A file of a manifest directory, as the kubelet reads it: no hidden files, no directories. */
 export interface ManifestFile {
@@ -32,7 +32,7 @@ export async function watchManifests(
 ): Promise<void> {
   await files.makeDirectory(directory, 0o700);
   let news = Promise.withResolvers<void>();
-  const watcher = watch(directory, () => news.resolve());
+  const watcher = watchDirectory(directory, () => news.resolve());
   const over = new Promise<void>(resolve => {
     signal.addEventListener('abort', () => resolve(), { once: true });
   });

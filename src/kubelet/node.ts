@@ -22,8 +22,12 @@ export const networkSetUp = (): PodStep[] => [
   { do: 'start-unit', name: cniBridge.unit },
 ];
 
-/** This host as a node without a cluster. */
-export function standaloneNode(): Node {
+/**
+ * This host as a node without a cluster.
+ *
+ * @param podPidsLimit processes that each pod may have; undefined: as many as the host
+ */
+export function standaloneNode(podPidsLimit?: number): Node {
   return {
     name: hostname(),
     addresses: addresses(),
@@ -32,5 +36,6 @@ export function standaloneNode(): Node {
     network: defaultNetwork(podNetwork, cniBridge.bridge, defaultRange),
     publishes: 'bridge',
     dns: { servers: [], domain: 'cluster.local' },
+    ...(podPidsLimit !== undefined && { podPidsLimit }),
   };
 }

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { watch } from 'node:fs';
 import { basename } from 'node:path';
 import type { Applier } from '../host/apply.ts';
 import { SpawnletError } from '../host/error.ts';
 import { isOnOverlay } from '../host/file-system.ts';
 import type { Host } from '../host/host.ts';
 import type { Holder } from '../host/process.ts';
+import { watchDirectory } from '../host/watch.ts';
 import { labDirectory, stateDirectory } from '../names.ts';
 import { type Hierarchy, parseHierarchies } from './cgroup.ts';
 import { freeAddress, readNetworks } from './network.ts';
@@ -141,8 +141,8 @@ async function waitUntilBooted(host: Host, name: string, signal: AbortSignal): P
   for (;;) {
     signal.throwIfAborted();
     const wake = new AbortController();
-    const watcher = watch(places.share, (_event, file) => {
-      if (file === basename(places.ready)) wake.abort();
+    const watcher = watchDirectory(places.share, file => {
+      if (file === null || file === basename(places.ready)) wake.abort();
     });
     try {
       if ((await host.files.look(places.ready)) !== undefined) return;

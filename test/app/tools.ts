@@ -74,15 +74,23 @@ export function running(argv: readonly string[]): Running {
   return { line, ended: ended(child) };
 }
 
-/** Waits until `look` gives something, which is asked for again and again; the last error is told at the deadline. */
-export async function eventually<T>(look: () => Promise<T | undefined>, what: string): Promise<T> {
+/**
+ * Waits until `look` gives something, which is asked for again and again; the last error is told at the deadline.
+ *
+ * @param pause between two looks, in milliseconds: longer where a look costs much and others work meanwhile
+ */
+export async function eventually<T>(
+  look: () => Promise<T | undefined>,
+  what: string,
+  pause = 20,
+): Promise<T> {
   const deadline = performance.now() + 30_000;
   for (;;) {
     const found = await look();
     if (found !== undefined && found !== false) return found;
     if (performance.now() > deadline) throw new Error(`it did not come to pass that ${what}`);
     await new Promise(wake => {
-      setTimeout(wake, 20);
+      setTimeout(wake, pause);
     });
   }
 }

@@ -1,8 +1,5 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readFile, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { check, systemChildren } from '../../src/host/child.ts';
-import { isErrno } from '../../src/host/error.ts';
+import { readFile } from 'node:fs/promises';
+import { debianTar } from './debian-tar.ts';
 import { makeImage, type TestImage } from './images.ts';
 import type { TarEntry } from './tar.ts';
 
@@ -48,7 +45,7 @@ const page = '<!doctype html><title>nginx</title><h1>Served by nginx, run by sys
  * /dev/stdout and /dev/stderr, SIGQUIT to stop. Built once in `cache`, which takes about 20 s and a Debian mirror.
  */
 export async function nginxImage(cache: string, options: NginxOptions = {}): Promise<TestImage> {
-  const base = await debianLayer(cache, options.suite ?? 'bookworm');
+  const base = await readFile(await debianTar(cache, { suite: options.suite ?? 'bookworm', packages }));
   const own: TarEntry[] = [
     { path: 'docker-entrypoint.sh', content: '#!/bin/sh\nset -e\nexec "$@"\n', mode: 0o755 },
     { path: 'etc/nginx/nginx.conf', content: configuration },
@@ -70,40 +67,4 @@ export async function nginxImage(cache: string, options: NginxOptions = {}): Pro
       Labels: { maintainer: 'spawnlet tests' },
     },
   });
-}
-
-/** The packages and what they depend on, unpacked but not configured: nothing of them is run. */
-async function debianLayer(cache: string, suite: string): Promise<Buffer> {
-  const recipe = createHash('sha256')
-    .update(JSON.stringify([suite, packages]))
-    .digest('hex')
-    .slice(0, 12);
-  const path = join(cache, `nginx-${suite}-${recipe}.tar`);
-  try {
-    return await readFile(path);
-  } catch (error) {
-    if (!isErrno(error, 'ENOENT')) throw error;
-  }
-  await mkdir(cache, { recursive: true });
-  const building = `${path}.${randomBytes(4).toString('hex')}~`;
-  // In namespaces of its own, so that a build that is killed leaves no mount behind.
-  const confined = 'setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc';
-  try {
-    await check(systemChildren, [
-      ...confined.split(' '),
-      'mmdebstrap',
-      '--quiet',
-      '--variant=extract',
-      '--format=tar',
-      '--aptopt=APT::Install-Recommends "false"',
-      ...['doc/*', 'man/*', 'locale/*', 'info/*'].map(name => `--dpkgopt=path-exclude=/usr/share/${name}`),
-      `--include=${packages.join(',')}`,
-      suite,
-      building,
-    ]);
-    await rename(building, path);
-  } finally {
-    await rm(building, { force: true });
-  }
-  return await readFile(path);
 }

@@ -1,11 +1,11 @@
 // runs in a lab: bookworm +containernetworking-plugins +nftables
-// The commands of pods: manifests are checked, applied, waited for and removed; logs are those of a run.
+// The commands of pods: manifests are checked, applied, waited for and removed.
 import assert from 'node:assert/strict';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { debianImage, done, type Fixture, spawnlet, useImages } from '../app/tools.ts';
-import { manifests, podNamed, podOf, pods, type TestAgent, until, useAgent } from './agent.ts';
+import { manifests, pods, type TestAgent, useAgent } from './agent.ts';
 
 let images: Fixture;
 let agent: TestAgent;
@@ -80,37 +80,4 @@ spec:
   assert.match(err, /wrong\.yaml:10: spec\.containers\[0\]\.volumeMounts\[0\]\.name/);
   assert.match(err, /ERR_MANIFEST/);
   assert.deepEqual(await readdir(manifests), []);
-});
-
-test('logs are those of one run, with the options of kubectl', async () => {
-  const script = 'echo one; echo two >&2; printf three; exit 1';
-  const path = await file('talks.yaml', podOf('talks', [main(script)]));
-  await spawnlet(['pod', 'apply', '--wait=false', '-f', path]);
-  await until(
-    'talks',
-    'was started again',
-    ({ containerStatuses: [only] = [] }) => only?.restartCount === 1 && only.state?.running === undefined,
-  );
-  for (const previous of [[], ['--previous']])
-    assert.equal(await done(['pod', 'logs', ...previous, 'talks']), 'one\ntwo\nthree');
-  assert.equal(await done(['pod', 'logs', '--tail=1', 'talks']), 'three');
-  assert.equal(await done(['pod', 'logs', '--tail=0', 'talks']), '');
-  assert.equal(await done(['pod', 'logs', '--limit-bytes=5', 'talks']), 'one\nt');
-  assert.match(await done(['pod', 'logs', '--timestamps', 'talks']), /^\d{4}-\d\d-\d\dT[\d:]+\.\d{9}Z one\n/);
-  assert.equal(await done(['pod', 'logs', '--since=1h', 'talks']), 'one\ntwo\nthree');
-  await done(['pod', 'rm', 'talks']);
-  const { err } = await spawnlet(['pod', 'logs', 'talks']);
-  assert.match(err, /ERR_NO_POD/);
-});
-
-test('logs -f ends with the container', async () => {
-  const path = await file(
-    'short.yaml',
-    podOf('short', [main('echo begin; sleep 0.5; echo end')], { restartPolicy: 'Never' }),
-  );
-  await spawnlet(['pod', 'apply', '--wait=false', '-f', path]);
-  await until('short', 'runs', ({ containerStatuses: [only] = [] }) => only?.state?.running !== undefined);
-  assert.equal(await done(['pod', 'logs', '-f', 'short']), 'begin\nend\n');
-  await done(['pod', 'rm', 'short']);
-  assert.equal(await podNamed('short'), undefined);
 });
