@@ -55,6 +55,12 @@ export const entries: readonly Entry[] = [
     load: async () => (await import('./pod-exec.ts')).exec,
   },
   {
+    name: 'pod attach',
+    group: 'Pods',
+    summary: 'Connect to a running container of a pod',
+    load: async () => (await import('./pod-attach.ts')).attach,
+  },
+  {
     name: 'pod logs',
     group: 'Pods',
     summary: 'Show what a container of a pod wrote',
