@@ -61,6 +61,12 @@ export const entries: readonly Entry[] = [
     load: async () => (await import('./pod-attach.ts')).attach,
   },
   {
+    name: 'pod cp',
+    group: 'Pods',
+    summary: 'Copy files to or from containers of pods',
+    load: async () => (await import('./pod-cp.ts')).cp,
+  },
+  {
     name: 'pod logs',
     group: 'Pods',
     summary: 'Show what a container of a pod wrote',
