@@ -67,6 +67,12 @@ export const entries: readonly Entry[] = [
     load: async () => (await import('./pod-cp.ts')).cp,
   },
   {
+    name: 'pod port-forward',
+    group: 'Pods',
+    summary: 'Lead ports of this host to ports of a pod',
+    load: async () => (await import('./pod-forward.ts')).portForward,
+  },
+  {
     name: 'pod logs',
     group: 'Pods',
     summary: 'Show what a container of a pod wrote',

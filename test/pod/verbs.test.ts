@@ -1,12 +1,14 @@
 // runs in a lab: bookworm trixie +containernetworking-plugins +nftables
-// What is done with a container of a pod while it runs: it is attached to, files are copied.
+// What is done with a container of a pod while it runs: it is attached to, files are copied, ports lead to it.
 import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { ended } from '../../src/host/child.ts';
 import { begin, listen, onTerminal } from '../app/streams.ts';
-import { debianImage, done, type Fixture, spawnlet, useImages } from '../app/tools.ts';
+import { debianImage, done, eventually, type Fixture, spawnlet, useImages } from '../app/tools.ts';
 import { apply, isReady, podOf, remove, type TestAgent, until, useAgent } from './agent.ts';
 
 let images: Fixture;
@@ -192,5 +194,83 @@ describe('cp', () => {
       assert.equal(code, 125);
       assert.match(err, error);
     }
+  });
+});
+
+describe('port-forward', () => {
+  /** A server in perl, which the image has: tells who asked, and ends when all was said. */
+  const server = (family: string, address: string, port: number) =>
+    `perl -MIO::Socket::IP -e '
+      my $s = IO::Socket::IP->new(LocalHost => "${address}", LocalPort => ${port}, Listen => 9, ReuseAddr => 1) or die "no $@";
+      $| = 1; while (my $c = $s->accept) { local $/; my $all = <$c>; print $c "${family} heard " . length($all); close $c }'`;
+
+  /** A command that forwards, once it listens, by what it has said. */
+  async function forward(...argv: readonly string[]) {
+    const child = begin('pod', 'port-forward', ...argv);
+    const over = ended(child);
+    let err = '';
+    child.stderr?.on('data', (chunk: Buffer) => {
+      err += chunk.toString();
+    });
+    const heard = listen(child);
+    return { child, over, heard, err: () => err };
+  }
+
+  async function say(host: string, port: number, words: string | Buffer): Promise<string> {
+    const socket = connect({ host, port, allowHalfOpen: true });
+    socket.end(words);
+    return text(socket);
+  }
+
+  const portIn = (said: string, address: string, remote: number) =>
+    Number(new RegExp(`from ${address}:(\\d+) -> ${remote}\\n`).exec(said)?.[1]);
+
+  test('leads to what listens on either loopback address in the pod, until the pod ends', async () => {
+    await apply(
+      'served',
+      podOf('served', [
+        {
+          ...container('four', server('four', '127.0.0.1', 81)),
+          ports: [{ containerPort: 81, name: 'four' }],
+        },
+        container('six', server('six', '::1', 82)),
+      ]),
+    );
+    await until('served', 'is ready', isReady);
+    const led = await forward('served', ':four', ':82', ':83');
+    const said = await led.heard('-> 83');
+    const four = portIn(said, '127.0.0.1', 81);
+    const big = Buffer.alloc(5_000_000);
+    // The container may not listen yet, though its program runs.
+    await eventually(async () => (await say('127.0.0.1', four, 'x').catch(() => '')) !== '', 'four listens');
+    assert.equal(await say('127.0.0.1', four, big), 'four heard 5000000');
+    assert.equal(await say('::1', portIn(said, '\\[::1\\]', 81), 'over IPv6'), 'four heard 9');
+    const six = portIn(said, '127.0.0.1', 82);
+    await eventually(async () => (await say('127.0.0.1', six, 'x').catch(() => '')) !== '', 'six listens');
+    assert.equal(await say('127.0.0.1', six, 'to IPv6'), 'six heard 7');
+    await assert.rejects(say('127.0.0.1', portIn(said, '127.0.0.1', 83), 'x'), { code: 'ECONNRESET' });
+    await eventually(async () => led.err().includes('port 83 of served: connect ECONNREFUSED'), 'it says so');
+    await led.heard(`Handling connection for ${four}`);
+    const taken = await spawnlet(['pod', 'port-forward', 'served', `${four}:81`]);
+    assert.match(taken.err, /ERR_PORT_TAKEN/);
+    await remove('served');
+    assert.equal(await led.over, 125);
+    assert.match(led.err(), /ERR_POD_GONE/);
+  });
+
+  test('says what is not there', async () => {
+    await run('idle', container('main', 'exec sleep 1000'));
+    for (const [argv, error] of [
+      [['none', '80'], /ERR_NO_POD/],
+      [['idle', ':http'], /ERR_NO_PORT/],
+      [['idle', 'x:80'], /ERR_FLAG_VALUE/],
+      [['--address=example.org', 'idle', '80'], /ERR_FLAG_VALUE/],
+      [['--address=192.0.2.1', 'idle', ':80'], /192\.0\.2\.1 is no address of this host.*ERR_FLAG_VALUE/],
+    ] as const) {
+      const { code, err } = await spawnlet(['pod', 'port-forward', ...argv]);
+      assert.equal(code, 125);
+      assert.match(err, error);
+    }
+    await remove('idle');
   });
 });
