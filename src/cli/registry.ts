@@ -73,6 +73,12 @@ export const entries: readonly Entry[] = [
     load: async () => (await import('./pod-forward.ts')).portForward,
   },
   {
+    name: 'pod top',
+    group: 'Pods',
+    summary: 'Show what pods use',
+    load: async () => (await import('./pod-top.ts')).top,
+  },
+  {
     name: 'pod logs',
     group: 'Pods',
     summary: 'Show what a container of a pod wrote',

@@ -274,3 +274,42 @@ describe('port-forward', () => {
     await remove('idle');
   });
 });
+
+describe('top', () => {
+  interface Metrics {
+    readonly metadata: { readonly name: string };
+    readonly containers: readonly {
+      readonly name: string;
+      readonly usage: { readonly cpu: string; readonly memory: string };
+    }[];
+  }
+
+  test('tells CPU and memory of pods and containers', async () => {
+    const holds = 'perl -e \'my $x = "x" x 60_000_000; $| = 1; print "held\\n"; sleep 1000\'';
+    await run('busy', container('burns', 'while :; do :; done'), container('holds', holds));
+    await run('calm', container('main', 'exec sleep 1000'));
+    await eventually(
+      async () => (await done(['pod', 'logs', 'busy', 'holds'])) === 'held\n',
+      'it holds memory',
+    );
+    const [busy, ...others] = JSON.parse(await done(['pod', 'top', '-o', 'json', 'busy'])) as Metrics[];
+    assert.deepEqual(others, []);
+    const [burns, holdsIt] = busy?.containers ?? [];
+    assert.deepEqual([burns?.name, holdsIt?.name], ['burns', 'holds']);
+    const cpu = (it: typeof burns) => Number(/^(\d+)n$/.exec(it?.usage.cpu ?? '')?.[1]);
+    const memory = (it: typeof burns) => Number(/^(\d+)Ki$/.exec(it?.usage.memory ?? '')?.[1]);
+    assert.ok(cpu(burns) > 20 * cpu(holdsIt), JSON.stringify(busy));
+    assert.ok(cpu(burns) < 1.2e9, JSON.stringify(busy));
+    assert.ok(memory(holdsIt) > 58_000 && memory(burns) < 30_000, JSON.stringify(busy));
+    const lines = (await done(['pod', 'top', '--sort-by=memory'])).split('\n');
+    assert.match(lines[0] ?? '', /^NAMESPACE +NAME +CPU\(cores\) +MEMORY\(bytes\)$/);
+    assert.match(lines[1] ?? '', /^default +busy +\d+m +\d\d+Mi$/);
+    assert.match(lines[2] ?? '', /^default +calm +\d+m +\d+Mi$/);
+    const each = await done(['pod', 'top', '--containers', '--sort-by=cpu']);
+    assert.match(each, /^NAMESPACE +POD +NAME +CPU.*\ndefault +busy +burns +\d+m +\d+Mi\n/);
+    assert.match((await spawnlet(['pod', 'top', 'none'])).err, /ERR_NO_POD/);
+    assert.equal(await done(['pod', 'top', '-n', 'other', '-o', 'json']), '[]\n');
+    await remove('busy');
+    await remove('calm');
+  });
+});
