@@ -55,6 +55,8 @@ interface Bundle {
   readonly [key: string]: unknown;
 }
 
+const placeOf = (name: string) => ({ name, unit: unitOf(name), directory: directoryOf(name) });
+
 /** A container of `--rm` that has ended, and that its unit is about to remove. */
 const isGoing = (app: App) => app.request.removeAfterwards && app.state.kind === 'stopping';
 
@@ -220,14 +222,14 @@ export class Apps {
 
   /** What attaches to a run of a container, and waits for it. */
   session(name: string): Session {
-    return new Session(name, this.#deps);
+    return new Session(placeOf(name), this.#deps);
   }
 
   /** The session of the run that {@link create} has begun. */
   sessionOf(plan: RunPlan): Session {
     const { name, engine, removeAfterwards } = plan.request;
     const keep = engine === 'crun' && removeAfterwards && plan.filter === undefined;
-    return new Session(name, this.#deps, {
+    return new Session(placeOf(name), this.#deps, {
       whole: !removeAfterwards,
       made: async () => {
         if (keep) await keepFilter(this.#deps.host.files, name, plan.spec.seccomp);

@@ -12,8 +12,7 @@ import { type DirectoryWatch, watchDirectory } from '../host/watch.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
 import type { UnitWatch } from '../systemd/watch.ts';
-import { gateOf, unitOf } from './plan.ts';
-import { directoryOf } from './spec.ts';
+import { gateOf } from './plan.ts';
 import { exitCodeOf, startFailure, startHint } from './status.ts';
 
 /** Milliseconds until a container has to be made; mounting and making it takes a tenth of a second. */
@@ -22,6 +21,15 @@ const startDeadline = 60_000;
 interface Dependencies {
   readonly host: Host;
   systemd(): Promise<SystemdClient>;
+}
+
+/** Which container it is. */
+export interface Attached {
+  /** By which the engine knows it. */
+  readonly name: string;
+  readonly unit: string;
+  /** Of its bundle. */
+  readonly directory: string;
 }
 
 interface Run {
@@ -33,7 +41,7 @@ interface Run {
 
 /** One run of a container, as the command that started it or attaches to it sees it. */
 export class Session {
-  readonly #name: string;
+  readonly #of: Attached;
   readonly #deps: Dependencies;
   readonly #run: Run;
   #files: DirectoryWatch | undefined;
@@ -41,15 +49,15 @@ export class Session {
   readonly #exit = Promise.withResolvers<number>();
   #exitCode: number | undefined;
 
-  constructor(name: string, deps: Dependencies, run: Run = { whole: true, made: async () => undefined }) {
-    this.#name = name;
+  constructor(of: Attached, deps: Dependencies, run: Run = { whole: true, made: async () => undefined }) {
+    this.#of = of;
     this.#deps = deps;
     this.#run = run;
   }
 
   /** Keeps what happens to the unit from now on, so that {@link ended} knows the end of a run that is over at once. */
   async watch(signal: AbortSignal): Promise<UnitWatch> {
-    return (await this.#deps.systemd()).watchUnit(unitOf(this.#name), signal);
+    return (await this.#deps.systemd()).watchUnit(this.#of.unit, signal);
   }
 
   /**
@@ -66,12 +74,12 @@ export class Session {
     try {
       await until(
         'there',
-        `${runDirectoryOf(this.#name)}/made`,
+        `${runDirectoryOf(this.#of.name)}/made`,
         AbortSignal.any([signal, over.signal, late]),
       );
     } catch (error) {
       if (error !== notMade && !isErrno(error, 'ENOENT')) throw error;
-      throw this.#failed((await this.#deps.host.files.read(`${directoryOf(this.#name)}/error`)) ?? '');
+      throw this.#failed((await this.#deps.host.files.read(`${this.#of.directory}/error`)) ?? '');
     } finally {
       over.abort();
     }
@@ -79,13 +87,13 @@ export class Session {
     this.#watchFiles();
     await atGate();
     // The script has the other end open; what is written stays there until it is read.
-    await writeFile(gateOf(this.#name), '\n', { flag: 'r+' });
+    await writeFile(gateOf(this.#of.name), '\n', { flag: 'r+' });
   }
 
   /** Resolves when the unit has ended, or has already. */
   async #gone(signal: AbortSignal): Promise<void> {
     const systemd = await this.#deps.systemd();
-    const unit = unitOf(this.#name);
+    const unit = this.#of.unit;
     await using watch = systemd.watchUnit(unit, signal);
     if (!(await systemd.isLoaded(unit, signal))) return;
     if (!isUp(await systemd.unitProperty(unit, 'ActiveState', signal))) return;
@@ -98,15 +106,15 @@ export class Session {
 
   #failed(text: string): SpawnletError {
     const { message, exitCode } = startFailure(text);
-    return new SpawnletError('ERR_START', `${this.#name} did not start: ${message}`, {
+    return new SpawnletError('ERR_START', `${this.#of.name} did not start: ${message}`, {
       exitCode,
-      hint: startHint(text, exitCode, unitOf(this.#name)),
+      hint: startHint(text, exitCode, this.#of.unit),
     });
   }
 
   /** Connects to the streams of the container that runs. */
   attach(): Promise<Attachment> {
-    return Attachment.connect(`${directoryOf(this.#name)}/attach`);
+    return Attachment.connect(`${this.#of.directory}/attach`);
   }
 
   /** Copies the streams until the container closes them, or until the user leaves. */
@@ -120,7 +128,7 @@ export class Session {
    * code, which counts where systemd forgets the unit while it is not heard. Both are gone with the run.
    */
   #watchFiles(): void {
-    const directory = runDirectoryOf(this.#name);
+    const directory = runDirectoryOf(this.#of.name);
     const notice = (file: string) => {
       if (file === 'oom') this.#outOfMemory = true;
       if (!isContainerId(file)) return;
@@ -143,7 +151,7 @@ export class Session {
 
   /** Copies the streams of an engine without conmon, through FIFOs; resolves at the end of the outputs. */
   async pipes(stdin: boolean): Promise<void> {
-    const at = runDirectoryOf(this.#name);
+    const at = runDirectoryOf(this.#of.name);
     const { children } = this.#deps.host;
     const outputs = (['stdout', 'stderr'] as const).map(stream =>
       children.spawn(['cat', `${at}/${stream}`], {
@@ -161,7 +169,7 @@ export class Session {
   }
 
   resize(rows: number, columns: number): Promise<void> {
-    return resize(`${directoryOf(this.#name)}/ctl`, rows, columns);
+    return resize(`${this.#of.directory}/ctl`, rows, columns);
   }
 
   /**
@@ -182,7 +190,7 @@ export class Session {
   /** conmon's successor removes the files as its last act; systemd hears of its end a few milliseconds later. */
   async #removed(signal: AbortSignal): Promise<number> {
     const code = await this.#exit.promise;
-    await until('gone', directoryOf(this.#name), signal);
+    await until('gone', this.#of.directory, signal);
     return code;
   }
 
@@ -193,7 +201,7 @@ export class Session {
       const started = (state.ExecMainStartTimestamp ?? 0) > 0;
       if (change.kind === 'unloaded') {
         // systemd drops every unit as it reloads or re-executes, and loads them again.
-        if (started && !(await (await this.#deps.systemd()).isLoaded(unitOf(this.#name), signal))) break;
+        if (started && !(await (await this.#deps.systemd()).isLoaded(this.#of.unit, signal))) break;
         continue;
       }
       state = { ...state, ...change.changed };

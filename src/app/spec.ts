@@ -159,7 +159,7 @@ export function containerOf(
     hostname: request.hostname ?? (request.network === 'host' ? '' : request.name),
     terminal: request.terminal,
     ...(request.terminalSize && { terminalSize: request.terminalSize }),
-    stdin: request.stdin,
+    stdin: request.stdin && 'once',
     layers: image.layers,
     readOnly: request.readOnly,
     mounts: mountsOf(request, image),

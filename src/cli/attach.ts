@@ -1,6 +1,6 @@
 import { defineCommand } from './command.ts';
 import { containers } from './containers.ts';
-import { join, streamsOf } from './terminal.ts';
+import { join, passSignals, streamsOf } from './terminal.ts';
 
 export const attach = defineCommand({
   name: 'attach',
@@ -24,6 +24,7 @@ export const attach = defineCommand({
     using session = apps.session(name);
     await using watch = await session.watch(context.signal);
     const request = { terminal: app.request.terminal, stdin: app.request.stdin && !options['no-stdin'] };
-    return await join(apps, session, watch, streamsOf(request, options['detach-keys']), name, context);
+    passSignals(apps, name, context);
+    return await join(session, watch, streamsOf(request, options['detach-keys']), context);
   },
 });

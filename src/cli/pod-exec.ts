@@ -2,7 +2,7 @@ import { startFailure } from '../app/status.ts';
 import { execIn, type ProcessSpec } from '../engine/exec.ts';
 import { SpawnletError } from '../host/error.ts';
 import { containerDirectory, engineName } from '../pod/unit/names.ts';
-import { containerIn, getPod } from '../pod/worker/known.ts';
+import { getPod, runningIn } from '../pod/worker/known.ts';
 import { defineCommand } from './command.ts';
 import { namespaceOf, namespaceOption } from './pod.ts';
 
@@ -31,12 +31,7 @@ export const exec = defineCommand({
     const args = words[0] === '--' ? words.slice(1) : words;
     const known = await getPod(host.files, namespaceOf(options), name);
     const { identity } = known;
-    const container = containerIn(known, options.container);
-    const state = known.kept.observed.containers[container.name]?.state.kind;
-    if (state !== 'running' && state !== 'starting')
-      throw new SpawnletError('ERR_NOT_RUNNING', `container ${container.name} of ${name} is not running`, {
-        hint: `spawnlet pod logs --previous ${name}`,
-      });
+    const container = runningIn(known, options.container);
     const text = await host.files.read(`${containerDirectory(identity.uid, container.name)}/config.json`);
     const { process: own } = JSON.parse(text ?? '{}') as { readonly process: ProcessSpec };
     const spec: ProcessSpec = { ...own, args, terminal: options.tty };

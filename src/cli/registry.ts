@@ -61,6 +61,30 @@ export const entries: readonly Entry[] = [
     load: async () => (await import('./pod-exec.ts')).exec,
   },
   {
+    name: 'pod attach',
+    group: 'Pods',
+    summary: 'Connect to a running container of a pod',
+    load: async () => (await import('./pod-attach.ts')).attach,
+  },
+  {
+    name: 'pod cp',
+    group: 'Pods',
+    summary: 'Copy files to or from containers of pods',
+    load: async () => (await import('./pod-cp.ts')).cp,
+  },
+  {
+    name: 'pod port-forward',
+    group: 'Pods',
+    summary: 'Lead ports of this host to ports of a pod',
+    load: async () => (await import('./pod-forward.ts')).portForward,
+  },
+  {
+    name: 'pod top',
+    group: 'Pods',
+    summary: 'Show what pods use',
+    load: async () => (await import('./pod-top.ts')).top,
+  },
+  {
     name: 'pod logs',
     group: 'Pods',
     summary: 'Show what a container of a pod wrote',

@@ -44,22 +44,19 @@ function takeTerminal(session: Session): Disposable {
 }
 
 /** SIGINT and SIGTERM go to the program from now on. */
-function passSignals(apps: Apps, name: string, context: Context): void {
+export function passSignals(apps: Apps, name: string, context: Context): void {
   context.takeSignals(signal => {
     void apps.kill(name, parseSignal(signal), context.signal).catch(() => undefined);
   });
 }
 
-/** Copies between the caller and the container; SIGINT and SIGTERM go to the program. */
+/** Copies between the caller and the container. */
 async function copy(
-  apps: Apps,
   session: Session,
   attachment: Attachment,
   streams: Streams,
-  name: string,
   context: Context,
 ): Promise<'detached' | 'ended'> {
-  passSignals(apps, name, context);
   using _terminal = streams.detachKeys.length > 0 ? takeTerminal(session) : undefined;
   return await session.copy(attachment, streams, context.signal);
 }
@@ -79,7 +76,8 @@ export async function follow(
       attachment = await session.attach();
     }, context.signal);
     if (!attachment) return 125;
-    const end = await copy(apps, session, attachment, streams, name, context);
+    passSignals(apps, name, context);
+    const end = await copy(session, attachment, streams, context);
     if (end === 'detached') return 0;
     const code = await session.ended(watch, context.signal);
     if (session.outOfMemory) process.stderr.write(`spawnlet: ${name} was out of memory and was killed\n`);
@@ -91,15 +89,13 @@ export async function follow(
 
 /** Attaches to a container that runs already. */
 export async function join(
-  apps: Apps,
   session: Session,
   watch: UnitWatch,
   streams: Streams,
-  name: string,
   context: Context,
 ): Promise<number> {
   await using attachment = await session.attach();
-  const end = await copy(apps, session, attachment, streams, name, context);
+  const end = await copy(session, attachment, streams, context);
   return end === 'detached' ? 0 : await session.ended(watch, context.signal);
 }
 

@@ -1,8 +1,10 @@
 import { once } from 'node:events';
-import { close, read, write } from 'node:fs';
+import { close, constants, read, write } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { isErrno, SpawnletError } from '../host/error.ts';
+import { pathOf, pathOnly } from '../host/handle.ts';
 import { loadLibc } from '../host/libc.ts';
 
 /** The caller's streams. Standard input is given only where the container keeps its own open. */
@@ -57,6 +59,9 @@ export function loadSockets(): Promise<Sockets> {
   return loaded;
 }
 
+const notThere = (path: string) =>
+  new SpawnletError('ERR_ATTACH', `nothing listens at ${path}`, { hint: 'the container is not running' });
+
 /** A connection to a container's streams, through conmon's attach socket. */
 export class Attachment implements AsyncDisposable {
   readonly #fd: number;
@@ -71,16 +76,18 @@ export class Attachment implements AsyncDisposable {
   /** @throws ERR_ATTACH if nobody listens there. */
   static async connect(path: string): Promise<Attachment> {
     const libc = await loadSockets();
-    const name = Buffer.from(path);
+    // A path of a pod may be longer than the 107 bytes of an address.
+    await using directory = await open(dirname(path), pathOnly | constants.O_DIRECTORY).catch(() => {
+      throw notThere(path);
+    });
+    const name = Buffer.from(`${pathOf(directory.fd)}/${basename(path)}`);
     const address = Buffer.alloc(2 + name.length + 1);
     address.writeUInt16LE(unixFamily, 0);
     name.copy(address, 2);
     const fd = libc.socket(unixFamily, packetType, 0);
     if (fd < 0 || libc.connect(fd, address, address.length) < 0) {
       if (fd >= 0) await closeFd(fd);
-      throw new SpawnletError('ERR_ATTACH', `nothing listens at ${path}`, {
-        hint: 'the container is not running',
-      });
+      throw notThere(path);
     }
     return new Attachment(fd, libc);
   }

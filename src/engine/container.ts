@@ -16,8 +16,11 @@ export interface ContainerSpec {
   readonly terminal: boolean;
   /** What the terminal begins with; the program may ask for it before anybody has attached. */
   readonly terminalSize?: TerminalSize;
-  /** Whether standard input is kept open for who attaches. */
-  readonly stdin: boolean;
+  /**
+   * Who attaches may write to its standard input: `once`, until the first of them goes; `kept`, as long as it runs. A terminal
+   * has no end of input, so there both are the same.
+   */
+  readonly stdin: false | 'once' | 'kept';
   /** Names of directories below {@link layersDirectory}, lowest first. */
   readonly layers: readonly string[];
   readonly readOnly: boolean;

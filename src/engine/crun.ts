@@ -43,6 +43,13 @@ export const crunWords = (name: string, ...words: string[]): string[] => [
   ...words,
 ];
 
+/** With --stdin too, conmon closes a terminal's input when the first of those who attach goes. */
+function inputWords({ terminal, stdin }: ContainerSpec): string[] {
+  if (terminal) return ['--terminal'];
+  if (!stdin) return [];
+  return stdin === 'once' ? ['--stdin'] : ['--stdin', '--leave-stdin-open'];
+}
+
 /**
  * Mounts the image's layers and hands over to conmon, which has crun make the container.
  *
@@ -71,8 +78,7 @@ function startScript(spec: ContainerSpec, { removeAfterwards }: Way): string {
     '--log-level=error',
     `--exit-command=/bin/${removeAfterwards ? 'sh' : 'bash'}`,
     `--exit-command-arg=${directory}/stopped`,
-    // With --stdin too, conmon closes the terminal's input when the first of those who attach goes.
-    ...(spec.terminal ? ['--terminal'] : spec.stdin ? ['--stdin'] : []),
+    ...inputWords(spec),
   ];
   return `${mountScript(spec, 'conmon and crun')}[ ! -e ctl ] || rm -f attach ctl winsz
 started() {

@@ -6,14 +6,34 @@ import { execCall } from './exec.ts';
 import { GuestRoot } from './guest/root.ts';
 import type { Running } from './running.ts';
 
-/** A path of the host, of a machine that runs, or of the tree of one that does not. */
+/**
+ * A path of the host, of a machine that runs, of the tree of one that does not, or of a tree that somebody else uses meanwhile,
+ * maybe to harm: what is put there belongs to `owner`.
+ */
 export type End =
   | { readonly kind: 'host'; readonly path: string }
   | { readonly kind: 'running'; readonly machine: Running; readonly path: string }
-  | { readonly kind: 'stopped'; readonly machine: string; readonly root: string; readonly path: string };
+  | { readonly kind: 'stopped'; readonly machine: string; readonly root: string; readonly path: string }
+  | {
+      readonly kind: 'in-use';
+      readonly name: string;
+      readonly root: string;
+      readonly owner: { readonly uid: number; readonly gid: number };
+      readonly path: string;
+    };
 
-const shown = (end: End) =>
-  end.kind === 'host' ? end.path : `${end.kind === 'running' ? end.machine.name : end.machine}:${end.path}`;
+function shown(end: End): string {
+  switch (end.kind) {
+    case 'host':
+      return end.path;
+    case 'running':
+      return `${end.machine.name}:${end.path}`;
+    case 'stopped':
+      return `${end.machine}:${end.path}`;
+    case 'in-use':
+      return `${end.name}:${end.path}`;
+  }
+}
 
 interface Seen {
   readonly kind: 'directory' | 'other' | 'nothing';
@@ -29,7 +49,8 @@ const refused = (message: string) => new SpawnletError('ERR_GUEST_COPY', message
  * other people in a machine.
  *
  * In a machine that runs, the machine's own programs read and write, so its paths, mounts and user namespace are its own
- * affair. In a tree, paths lead where they would in the machine, by handles that never leave it.
+ * affair. In a tree, paths lead where they would in the machine, by handles that never leave it. Into a tree that is in use only
+ * files of the host are copied: a program that writes there could be led astray between two looks.
  *
  * @throws ERR_GUEST_COPY
  */
@@ -44,6 +65,12 @@ export async function copyFiles(host: Host, from: End, to: End, signal: AbortSig
   const inside = target.kind === 'directory' && !contents;
   const final = inside ? { ...to, path: join(to.path, basename(from.path)) } : to;
 
+  if (to.kind === 'in-use') {
+    if (from.kind !== 'host') throw refused(`${shown(from)} is no file of the host`);
+    const { insert } = await import('./guest/insert.ts');
+    using tree = new GuestRoot(to.root);
+    return await insert(from.path, tree, final.path, to.owner, signal);
+  }
   await using read = await reader(from);
   await using write = await writer(final, source.kind === 'directory');
   const isDirectory = source.kind === 'directory';
@@ -73,7 +100,7 @@ async function look(end: End): Promise<Seen> {
   using tree = new GuestRoot(end.kind === 'running' ? `/proc/${end.machine.leader}/root` : end.root);
   const entry = tree.look(end.path, 'follow');
   if (!entry) return { kind: 'nothing', mode: '' };
-  if (end.kind === 'stopped' && entry.kind === 'other')
+  if (end.kind !== 'running' && entry.kind === 'other')
     throw refused(`${shown(end)} is neither a file nor a directory`);
   return {
     kind: entry.kind === 'directory' ? 'directory' : 'other',
@@ -93,7 +120,7 @@ const held = (handle: number, name = '') =>
 const plain = (path: string): Held => ({ path, async [Symbol.asyncDispose]() {} });
 
 async function reader(end: End): Promise<Held> {
-  if (end.kind !== 'stopped') return plain(end.path);
+  if (end.kind !== 'stopped' && end.kind !== 'in-use') return plain(end.path);
   const tree = new GuestRoot(end.root);
   return handed(tree, use => tree.withHandle(end.path, use));
 }

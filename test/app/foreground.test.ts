@@ -1,12 +1,12 @@
 // runs in a lab: bookworm trixie
 // The streams and signals of a container that somebody is attached to.
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { ended } from '../../src/host/child.ts';
-import { debianImage, done, eventually, type Fixture, spawnlet, system, useImages, words } from './tools.ts';
+import { begin, listen, onTerminal, quoted } from './streams.ts';
+import { debianImage, done, type Fixture, spawnlet, system, useImages } from './tools.ts';
 
 let images: Fixture;
 let image: string;
@@ -20,25 +20,7 @@ after(() => images[Symbol.asyncDispose]());
 
 const sha = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
-const begin = (...argv: readonly string[]): ChildProcess => {
-  const [program = '', ...rest] = words(...argv);
-  return spawn(program, rest, { stdio: ['pipe', 'pipe', 'pipe'] });
-};
-
-/** What a child has written so far, and waits until it has written `text`. */
-function listen(child: ChildProcess): (text: string) => Promise<string> {
-  let heard = '';
-  child.stdout?.on('data', (chunk: Buffer) => {
-    heard += chunk.toString();
-  });
-  return text => eventually(async () => (heard.includes(text) ? heard : undefined), `it says ${text}`);
-}
-
 const shell = (command: string) => system('bash', '-o', 'pipefail', '-c', command);
-const quoted = (...argv: readonly string[]) =>
-  words(...argv)
-    .map(word => `'${word}'`)
-    .join(' ');
 
 describe('streams', { concurrency: 2 }, () => {
   test('carry 4 MB of any bytes in and out', async () => {
@@ -114,17 +96,6 @@ test('a container whose command was killed goes on, and can be attached to', asy
 });
 
 describe('a terminal', { concurrency: 2 }, () => {
-  /** Runs a command on a terminal of its own; what is written to the child is typed. */
-  const onTerminal = (...argv: readonly string[]) =>
-    spawn(
-      'script',
-      ['--quiet', '--return', '--log-out=/dev/null', '--command', `stty rows 33 cols 77; ${quoted(...argv)}`],
-      {
-        stdio: ['pipe', 'pipe', 'pipe'],
-        env: { ...process.env, TERM: 'vt100' },
-      },
-    );
-
   test('is one, of the caller’s size', async () => {
     const child = onTerminal(
       'run',

@@ -4,14 +4,17 @@ import {
   fchmodSync,
   fchownSync,
   fstatSync,
+  futimesSync,
   openSync,
   readdirSync,
   readlinkSync,
   readSync,
   renameSync,
+  rmSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { isErrno, SpawnletError } from '../../host/error.ts';
 import { at, pathOf, pathOnly } from '../../host/handle.ts';
@@ -120,6 +123,40 @@ export class GuestRoot implements Disposable {
     }
   }
 
+  /**
+   * The same of what a stream gives, of any length, until the signal says otherwise.
+   *
+   * @param modified when it was changed last, in seconds since 1970
+   */
+  async writeStream(
+    path: string,
+    content: AsyncIterable<Uint8Array>,
+    own: Ownership,
+    modified: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    using spot = this.#find(path, 'keep', 'above');
+    const temporary = at(spot.directory, temporaryName());
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    const file = openSync(temporary, flags, 0o600);
+    try {
+      try {
+        for await (const chunk of content) {
+          signal.throwIfAborted();
+          for (let from = 0; from < chunk.length; ) from += writeSync(file, chunk, from);
+        }
+        take(file, own);
+        futimesSync(file, modified, modified);
+      } finally {
+        closeSync(file);
+      }
+      this.#replace(temporary, spot, path);
+    } catch (error) {
+      rmSync(temporary, { force: true });
+      throw error;
+    }
+  }
+
   /** Puts a symbolic link there, as {@link write} does with a file; each character of the target is a byte. */
   link(path: string, target: string): void {
     using spot = this.#find(path, 'keep', 'above');
@@ -193,8 +230,8 @@ export class GuestRoot implements Disposable {
 }
 
 const blocked = (path: string, why: string) =>
-  new SpawnletError('ERR_GUEST_PATH', `${path} cannot be reached in the machine's tree: ${why}`, {
-    hint: 'look at the tree: the machine that made it may have been tampered with',
+  new SpawnletError('ERR_GUEST_PATH', `${path} cannot be reached in the tree: ${why}`, {
+    hint: 'look at the tree: who made it may have meant harm',
   });
 
 /** The owner first: a change of owner takes set-id bits away. */

@@ -85,7 +85,7 @@ export function containerOf(
     user: processUser(image.user),
     hostname: facts.hostname,
     terminal: container.tty ?? false,
-    stdin: container.stdin ?? false,
+    stdin: (container.stdin ?? false) && (container.stdinOnce ? 'once' : 'kept'),
     layers: image.layers,
     readOnly: own.readOnlyRootFilesystem ?? false,
     mounts: [

@@ -43,6 +43,17 @@ export async function getPod(files: Files, namespace: string, name: string): Pro
   });
 }
 
+/** The same of one that runs. @throws ERR_NO_CONTAINER, ERR_NOT_RUNNING */
+export function runningIn(known: KnownPod, name: string | undefined): Container | EphemeralContainer {
+  const container = containerIn(known, name);
+  const state = known.kept.observed.containers[container.name]?.state.kind;
+  if (state === 'running' || state === 'starting') return container;
+  const pod = known.identity.name;
+  throw new SpawnletError('ERR_NOT_RUNNING', `container ${container.name} of ${pod} is not running`, {
+    hint: `spawnlet pod describe ${pod}`,
+  });
+}
+
 /** A container of a pod; the only one, or that of kubectl's annotation, if none is named. @throws ERR_NO_CONTAINER */
 export function containerIn(
   { pod, identity }: KnownPod,

@@ -13,7 +13,6 @@ import { SpawnletError } from '../../host/error.ts';
 import type { HostStep } from '../../host/step.ts';
 import type { Digest } from '../../image/manifest.ts';
 import { transientUnits } from '../../names.ts';
-import { netnsPath } from '../../network/cni/netns.ts';
 import type { Container, EphemeralContainer, Pod } from '../api/kubernetes.ts';
 import { seccompOf } from '../container/security.ts';
 import { containerOf } from '../container/spec.ts';
@@ -27,7 +26,7 @@ import { containerUnit } from '../unit/service.ts';
 import type { PodStep, WorkerDependencies } from './dependencies.ts';
 import { hostnameOf, messagePath, nameMounts } from './files.ts';
 import { annotation } from './in-use.ts';
-import { ipcOf, netnsOf, sharesIpc } from './sandbox.ts';
+import { ipcOf, podNetns, sharesIpc } from './sandbox.ts';
 
 /** One run of a container: what is fetched, looked up and written before its unit starts. */
 
@@ -152,7 +151,7 @@ export async function prepareRun(
     mounts: [...nameMounts(identity, container), ...request.volumes],
     hostname: hostnameOf(pod, identity, deps.node),
     namespaces: {
-      ...(!isAlone && { network: netnsPath(netnsOf(identity)) }),
+      ...(!isAlone && { network: podNetns(identity) }),
       ...(sharesIpc(pod) && { ipc: ipcOf(identity.uid) }),
     },
     cgroups: cgroupVersion(),

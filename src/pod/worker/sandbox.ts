@@ -3,6 +3,7 @@ import type { HostStep } from '../../host/step.ts';
 import type { PortMapping } from '../../network/cni/attachment.ts';
 import { pluginPath } from '../../network/cni/attachment.ts';
 import type { CniStep } from '../../network/cni/executors.ts';
+import { netnsPath } from '../../network/cni/netns.ts';
 import type { PublishStep } from '../../network/publish.ts';
 import type { PublishedPort } from '../../network/spec.ts';
 import type { Pod } from '../api/kubernetes.ts';
@@ -20,6 +21,9 @@ const million = 1_000_000n;
 const billion = 1_000_000_000n;
 
 export const netnsOf = ({ uid }: PodIdentity): string => `pod-${uid}`;
+
+/** The same as a file. */
+export const podNetns = (pod: PodIdentity): string => netnsPath(netnsOf(pod));
 
 /** Where the network of a pod is recorded. */
 export const networkRecord = (uid: string): string => `${directoryOf(uid)}/network`;
