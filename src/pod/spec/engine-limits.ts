@@ -28,7 +28,6 @@ const missing: readonly (readonly [
   reason: string,
 ])[] = [
   ['PodSpec.hostUsers', 'false', value => value === false, 'containers of pods have no user namespaces'],
-  ['PodSpec.imagePullSecrets', 'any', isSome, 'podman login keeps credentials for the host'],
   ['PodSpec.runtimeClassName', 'but crun', value => value !== 'crun', 'crun runs the containers of all pods'],
   ['PodSpec.shareProcessNamespace', 'true', value => value === true, 'a container has its own processes'],
   ['PodSecurityContext.seLinuxOptions', 'any', () => true, 'containers have no labels of SELinux'],

@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { imageFacts } from '../../app/facts.ts';
-import { imageFor } from '../../app/image.ts';
 import type { ImageFacts } from '../../app/spec.ts';
 import { cgroupVersion } from '../../engine/cgroup.ts';
 import type { ContainerSpec, Mount } from '../../engine/container.ts';
@@ -26,6 +25,7 @@ import { containerDirectory, type PodIdentity, type QosClass, unitOf } from '../
 import { containerUnit } from '../unit/service.ts';
 import type { PodStep, WorkerDependencies } from './dependencies.ts';
 import { hostnameOf, messagePath, nameMounts } from './files.ts';
+import { type PullPolicy, podImage } from './image.ts';
 import { annotation } from './in-use.ts';
 import { ipcOf, netnsOf, sharesIpc } from './sandbox.ts';
 
@@ -55,9 +55,6 @@ export interface PreparedRun {
   readonly manifest: Digest;
 }
 
-/** Words of `spawnlet run` for those of Kubernetes. */
-export const policies = { Always: 'always', IfNotPresent: 'missing', Never: 'never' } as const;
-
 const million = 1_000_000n;
 const billion = 1_000_000_000n;
 
@@ -70,25 +67,6 @@ export function containerResources({ resources }: Container | EphemeralContainer
     ...(cpuLimit && { cpuLimit: countOf(cpuLimit.nano, million) }),
     ...(memory && { memoryLimit: countOf(memory.nano, billion) }),
   };
-}
-
-async function imageOf(
-  deps: WorkerDependencies,
-  reference: string,
-  policy: 'always' | 'missing' | 'never',
-  signal: AbortSignal,
-): ReturnType<typeof imageFor> {
-  try {
-    return await imageFor(deps, reference, policy, signal);
-  } catch (cause) {
-    if (policy !== 'never' || !(cause instanceof SpawnletError && cause.code === 'ERR_IMAGE_NOT_FOUND'))
-      throw cause;
-    throw new SpawnletError(
-      'ERR_IMAGE_NEVER_PULL',
-      `Container image "${reference}" is not present with pull policy of Never`,
-      { cause, hint: `spawnlet image pull ${reference}` },
-    );
-  }
 }
 
 /** Where the kubelet has profiles of the administrator's. */
@@ -129,8 +107,12 @@ export async function prepareRun(
 ): Promise<PreparedRun> {
   const { pod, identity, container } = request;
   const { files } = deps.host;
-  const policy = policies[(container.imagePullPolicy ?? 'IfNotPresent') as keyof typeof policies];
-  const { name, image } = await imageOf(deps, container.image ?? '', policy, signal);
+  const wanted = {
+    image: container.image ?? '',
+    policy: (container.imagePullPolicy ?? 'IfNotPresent') as PullPolicy,
+    field: `spec.containers{${container.name}}`,
+  };
+  const { name, image } = await podImage(deps, pod, wanted, signal);
   const store = await deps.store();
   const boundingSet =
     /^CapBnd:\s*([0-9a-f]+)$/m.exec(await readFile('/proc/self/status', 'latin1'))?.[1] ?? '0';

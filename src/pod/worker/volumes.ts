@@ -1,5 +1,4 @@
 import { release } from 'node:os';
-import { imageFor } from '../../app/image.ts';
 import type { Pod } from '../api/kubernetes.ts';
 import { pullPolicyOf } from '../spec/defaults/pull-policy.ts';
 import type { PodFacts } from '../spec/variables/downward.ts';
@@ -7,7 +6,7 @@ import { type PodIdentity, targetOf } from '../unit/names.ts';
 import type { VolumeFacts } from '../volumes/facts.ts';
 import { volumesInUse } from '../volumes/volume.ts';
 import type { WorkerDependencies } from './dependencies.ts';
-import { policies } from './run.ts';
+import { type PullPolicy, podImage } from './image.ts';
 
 /** Whether this kernel is of that version or later. */
 function isKernel(major: number, minor: number): boolean {
@@ -27,8 +26,8 @@ async function imagesOf(
   const layers = new Map<string, readonly string[]>();
   for (const { name, image } of volumesInUse(pod)) {
     if (!image?.reference) continue;
-    const policy = (image.pullPolicy ?? pullPolicyOf(image.reference)) as keyof typeof policies;
-    const found = await imageFor(deps, image.reference, policies[policy], signal);
+    const policy = (image.pullPolicy ?? pullPolicyOf(image.reference)) as PullPolicy;
+    const found = await podImage(deps, pod, { image: image.reference, policy }, signal);
     const store = await deps.store();
     layers.set(name, store.overlay(found.image));
   }
