@@ -148,7 +148,7 @@ export async function makeContext(
           },
           volumeSteps,
         ),
-        ...loadLater<IpcStep>({ 'make-ipc': true, 'remove-ipc': true }, ipcSteps),
+        ...loadLater<IpcStep>({ 'make-ipc': true, 'remove-namespace': true }, ipcSteps),
         ...loadLater<OwnBridgeStep>({ 'set-up-bridge': true, 'take-down-bridge': true }, bridgeSteps),
         ...loadLater<CniStep>(
           { 'make-netns': true, 'remove-netns': true, 'cni-add': true, 'cni-del': true },

@@ -267,12 +267,10 @@ test('other resources are given to a container that runs, without a restart', as
 });
 
 test('what is not there yet is refused by name', async () => {
-  await apply('more', podOf('more', [container('main', forever)], { shareProcessNamespace: true }));
+  await apply('more', podOf('more', [container('main', forever)], { hostUsers: false }));
   await eventually(
     async () =>
-      /more\.yaml:1: spec\.shareProcessNamespace is not supported by the engine crun: not there yet/.test(
-        agent.said(),
-      ),
+      /more\.yaml:1: spec\.hostUsers is not supported by the engine crun: not there yet/.test(agent.said()),
     'the agent says so',
   );
   await remove('more');

@@ -2,12 +2,13 @@
 // Fields of a pod, read back from inside its containers.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { debianImage, type Fixture, system, useImages } from '../app/tools.ts';
+import { debianImage, done, eventually, type Fixture, system, useImages } from '../app/tools.ts';
 import { startRegistry } from '../harness/registry.ts';
-import { apply, isReady, podOf, remove, type TestAgent, until, useAgent } from './agent.ts';
+import { apply, isReady, podNamed, podOf, remove, type TestAgent, until, useAgent } from './agent.ts';
 
 let images: Fixture;
 let agent: TestAgent;
+const image = 'localhost/images:deb';
 
 before(async () => {
   images = await useImages({ deb: debianImage() });
@@ -67,4 +68,46 @@ test('an image that is not to be pulled, or has no name that is one, is told as 
   await until('never', 'is not pulled', waitingFor('ErrImageNeverPull'));
   await until('noname', 'has no image', waitingFor('InvalidImageName'));
   await Promise.all([remove('never'), remove('noname')]);
+});
+
+test('containers of a pod see each other, end as they would alone, and leave nothing behind', async () => {
+  const forever = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
+  const container = (name: string, script: string) => ({
+    name,
+    image,
+    command: ['sh', '-c', script],
+    securityContext: { capabilities: { add: ['SYS_PTRACE'] } },
+  });
+  const left = '(sleep 1234 &) ; sleep 0.3; exit 7';
+  await apply(
+    'shared',
+    podOf('shared', [container('main', forever), container('other', left)], {
+      shareProcessNamespace: true,
+      restartPolicy: 'Never',
+    }),
+  );
+  const { metadata, status } = await until('shared', 'has lost one', ({ containerStatuses: all = [] }) =>
+    all.some(each => each.state?.terminated !== undefined),
+  );
+  const [main, other] = status?.containerStatuses ?? [];
+  assert.deepEqual([other?.state?.terminated?.exitCode, other?.state?.terminated?.reason], [7, 'Error']);
+  const inMain = (script: string) => done(['pod', 'exec', '-c', 'main', 'shared', '--', 'sh', '-c', script]);
+  // PID 1 is none of them, has no privilege and no files, and what it inherits is reaped.
+  assert.equal(
+    await inMain('cat /proc/1/comm; echo /proc/1/root/* /proc/1/root/usr/*'),
+    'sleep\n/proc/1/root/dev /proc/1/root/lib /proc/1/root/lib64 /proc/1/root/proc /proc/1/root/sys /proc/1/root/usr /proc/1/root/usr/*\n',
+  );
+  const first = await inMain('cat /proc/1/status');
+  for (const line of [/^Uid:\t65535/m, /^CapBnd:\t0{16}$/m, /^NoNewPrivs:\t1$/m, /^Seccomp:\t2$/m])
+    assert.match(first, line);
+  await inMain('(true &)');
+  const all = await inMain('cat /proc/[0-9]*/stat /proc/[0-9]*/cmdline');
+  assert.match(all, /trap "exit 0" TERM/);
+  assert.doesNotMatch(all, /\) Z|1234/);
+  const unit = `pod-default-shared-${metadata?.uid}.service`;
+  const anchor = (await system('systemctl', 'show', '-P', 'MainPID', unit)).trim();
+  await remove('shared');
+  await eventually(async () => (await podNamed('shared')) === undefined, 'the pod is gone');
+  assert.equal(await system('sh', '-c', `ls -d /proc/${anchor} /run/spawnlet/pods/* 2>/dev/null; :`), '');
+  assert.ok(main?.state?.running);
 });

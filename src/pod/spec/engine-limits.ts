@@ -29,7 +29,6 @@ const missing: readonly (readonly [
 ])[] = [
   ['PodSpec.hostUsers', 'false', value => value === false, 'containers of pods have no user namespaces'],
   ['PodSpec.runtimeClassName', 'but crun', value => value !== 'crun', 'crun runs the containers of all pods'],
-  ['PodSpec.shareProcessNamespace', 'true', value => value === true, 'a container has its own processes'],
   ['PodSecurityContext.seLinuxOptions', 'any', () => true, 'containers have no labels of SELinux'],
   ['SecurityContext.seLinuxOptions', 'any', () => true, 'containers have no labels of SELinux'],
   ['PodSecurityContext.appArmorProfile', 'but Unconfined', isConfined, 'no profile of AppArmor is set'],

@@ -21,13 +21,19 @@ import { oomScoreAdjust } from '../spec/qos.ts';
 import { countOf } from '../spec/quantity.ts';
 import { resourcesOf } from '../spec/resources.ts';
 import type { Resources } from '../unit/limits.ts';
-import { containerDirectory, type PodIdentity, type QosClass, unitOf } from '../unit/names.ts';
+import {
+  containerDirectory,
+  type PodIdentity,
+  pidNamespaceOf,
+  type QosClass,
+  unitOf,
+} from '../unit/names.ts';
 import { containerUnit } from '../unit/service.ts';
 import type { PodStep, WorkerDependencies } from './dependencies.ts';
 import { hostnameOf, messagePath, nameMounts } from './files.ts';
 import { type PullPolicy, podImage } from './image.ts';
 import { annotation } from './in-use.ts';
-import { ipcOf, netnsOf, sharesIpc } from './sandbox.ts';
+import { ipcOf, netnsOf, sharesIpc, sharesProcesses } from './sandbox.ts';
 
 /** One run of a container: what is fetched, looked up and written before its unit starts. */
 
@@ -136,6 +142,7 @@ export async function prepareRun(
     namespaces: {
       ...(!isAlone && { network: netnsPath(netnsOf(identity)) }),
       ...(sharesIpc(pod) && { ipc: ipcOf(identity.uid) }),
+      ...(sharesProcesses(pod) && { pid: pidNamespaceOf(identity.uid) }),
     },
     cgroups: cgroupVersion(),
     boundingSet,
