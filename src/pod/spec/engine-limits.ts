@@ -35,7 +35,6 @@ const missing: readonly (readonly [
   ['SecurityContext.appArmorProfile', 'but Unconfined', isConfined, 'no profile of AppArmor is set'],
   ['PodSecurityContext.windowsOptions', 'any', () => true, 'it names a user for the engine host'],
   ['SecurityContext.windowsOptions', 'any', () => true, 'it names a user for the engine host'],
-  ['Container.resizePolicy', 'any', isSome, 'resources change without a restart'],
 ];
 
 export const engineLimits: readonly EngineLimit[] = [

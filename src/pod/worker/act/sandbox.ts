@@ -26,7 +26,12 @@ export async function makeSandbox(work: Work, signal: AbortSignal): Promise<void
     const result = await readResult(host.files, networkRecord(identity.uid));
     const ips = (result?.addresses ?? []).map(({ address }) => address.replace(/\/.*$/, ''));
     await writeNames(work, pod.spec?.hostNetwork ? node.addresses : ips, signal);
-    await record.observe(observed => ({ ...observed, sandbox: { kind: 'ready', ips } }));
+    const resources = pod.spec?.resources;
+    await record.observe(observed => ({
+      ...observed,
+      sandbox: { kind: 'ready', ips },
+      ...(resources && { resources }),
+    }));
   } catch (error) {
     signal.throwIfAborted();
     const message = messageText(error);

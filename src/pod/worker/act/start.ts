@@ -15,6 +15,7 @@ import { notStarted, running } from '../transition.ts';
 import { isRecursive, volumeFacts } from '../volumes.ts';
 import { follow } from './follow.ts';
 import { askProbes, postStart } from './hooks.ts';
+import { giveBeforeStart } from './resize.ts';
 import { factsOf, memberOf, type Work } from './work.ts';
 
 /** Variables and words of a container. @throws ERR_CONTAINER_CONFIG for what is not there and has to be */
@@ -87,6 +88,7 @@ async function begin(
   const unit = unitOf(identity, name);
   const run = runs.watch(name, signal);
   const changes = systemd.watchUnit(unit, run);
+  await giveBeforeStart(work, container, signal);
   await systemd.startUnit(unit, 'replace', signal);
   const begun = await systemd.unitProperties(unit, signal);
   const begunRun = {
