@@ -4,6 +4,7 @@ import type { ImageAccess } from './app/image.ts';
 import type { AnyStep, Context } from './cli/context.ts';
 import type { Applier, Watchers } from './host/apply.ts';
 import type { SpawnletError } from './host/error.ts';
+import type { Credential } from './image/credentials.ts';
 import type { ImageStep } from './image/executors.ts';
 import type { TreeStep } from './image/tree/executors.ts';
 import type { OwnLabStep } from './lab/step.ts';
@@ -45,13 +46,13 @@ export async function makeContext(
   const store = once(async () => (await import('./image/store.ts')).openStore(names.storeDirectory, host));
   const listeners: Context['listeners'] = {};
 
-  const openImage = async (reference: string, wanted: AbortSignal) => {
+  const openImage = async (reference: string, wanted: AbortSignal, credential?: Credential) => {
     const [{ openSource }, { parseReference }] = await Promise.all([
       import('./image/source-of.ts'),
       import('./image/reference.ts'),
     ]);
     const { tlsVerify, authFile } = context;
-    const options = { host, env: process.env, tlsVerify, authFile };
+    const options = { host, env: process.env, tlsVerify, authFile, credential };
     return openSource(parseReference(reference), options, wanted);
   };
 
@@ -147,7 +148,7 @@ export async function makeContext(
           },
           volumeSteps,
         ),
-        ...loadLater<IpcStep>({ 'make-ipc': true, 'remove-ipc': true }, ipcSteps),
+        ...loadLater<IpcStep>({ 'make-ipc': true, 'remove-namespace': true }, ipcSteps),
         ...loadLater<OwnBridgeStep>({ 'set-up-bridge': true, 'take-down-bridge': true }, bridgeSteps),
         ...loadLater<CniStep>(
           { 'make-netns': true, 'remove-netns': true, 'cni-add': true, 'cni-del': true },

@@ -1,4 +1,5 @@
 import { SpawnletError } from '../host/error.ts';
+import type { Credential } from '../image/credentials.ts';
 import type { ImageStep } from '../image/executors.ts';
 import { formatReference, parseReference } from '../image/reference.ts';
 import type { Source } from '../image/source.ts';
@@ -16,6 +17,7 @@ export interface ImageAccess {
 /**
  * The image that `run` was asked for: by its name, its ID, or where it lies; from the store, or fetched as `pull` says.
  *
+ * @param credential who to be at the registry, instead of whom this host is
  * @throws ERR_IMAGE_NOT_FOUND for `never`, and whatever the pull throws.
  */
 export async function imageFor(
@@ -23,6 +25,7 @@ export async function imageFor(
   reference: string,
   pull: RunRequest['pull'],
   signal: AbortSignal,
+  credential?: Credential,
 ): Promise<{ name: string; image: StoredImage }> {
   const store = await access.store();
   const byId = /^(sha256:)?[0-9a-f]{3,64}$/.test(reference) ? await store.find(reference) : undefined;
@@ -35,7 +38,7 @@ export async function imageFor(
       hint: `spawnlet image pull ${reference}`,
     });
   }
-  await access.apply({ do: 'pull-image', reference, when: pull }, signal);
+  await access.apply({ do: 'pull-image', reference, when: pull, ...(credential && { credential }) }, signal);
   return { name, image: await store.get(name) };
 }
 

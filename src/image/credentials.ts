@@ -101,7 +101,7 @@ async function findInFile(
   if (helper !== undefined) return await askHelper(helper, path, registry, options, signal);
   for (const key of keysFor(registry, repository)) {
     const entry = file.auths.get(key) ?? legacyEntry(file.auths, key);
-    const credential = entry === undefined ? undefined : parseEntry(entry, path);
+    const credential = entry === undefined ? undefined : parseEntry(entry, why => broken(path, why));
     if (credential) return credential;
   }
   if (file.credsStore === undefined || file.credsStore === '') return undefined;
@@ -130,20 +130,31 @@ function hostKey(host: string): string {
   return host === 'index.docker.io' || host === 'registry-1.docker.io' ? 'docker.io' : host;
 }
 
-/** An entry of `auths`; undefined for the empty one that docker leaves when a helper keeps the password. */
-function parseEntry(entry: unknown, path: string): Credential | undefined {
+/**
+ * An entry of `auths`; undefined for the empty one that docker leaves when a helper keeps the password.
+ *
+ * @param broken the error for what is wrong in it, which is not quoted
+ */
+export function parseEntry(entry: unknown, broken: (why: string) => Error): Credential | undefined {
   const fields = tableOf(entry);
   const identity = fields.get('identitytoken');
   if (typeof identity === 'string' && identity !== '')
     return { kind: 'identity-token', token: new Secret(identity) };
   const auth = fields.get('auth');
-  if (auth === undefined || auth === '') return undefined;
+  if (auth === undefined || auth === '') return plainEntry(fields);
   const decoded = typeof auth === 'string' ? Buffer.from(auth, 'base64').toString() : '';
   const colon = decoded.indexOf(':');
-  if (colon < 1) throw broken(path, 'an "auth" in it is not the base64 of USER:PASSWORD');
+  if (colon < 1) throw broken('an "auth" in it is not the base64 of USER:PASSWORD');
   // docker pads old entries with NUL.
   const password = decoded.slice(colon + 1).replace(/\0+$/, '');
   return { kind: 'basic', username: decoded.slice(0, colon), password: new Secret(password) };
+}
+
+/** As docker wrote it once, and Kubernetes still takes it. */
+function plainEntry(fields: ReadonlyMap<string, unknown>): Credential | undefined {
+  const [username, password] = [fields.get('username'), fields.get('password')];
+  if (typeof username !== 'string' || typeof password !== 'string' || username === '') return undefined;
+  return { kind: 'basic', username, password: new Secret(password) };
 }
 
 /** Runs `docker-credential-NAME get`, the protocol of docker-credential-helpers. */

@@ -1,5 +1,6 @@
 import type { Host } from '../host/host.ts';
 import type { Executors } from '../host/step.ts';
+import type { Credential } from './credentials.ts';
 import type { FindInUse, Removed } from './garbage.ts';
 import type { Platform } from './manifest.ts';
 import type { LayerProgress } from './pull.ts';
@@ -20,6 +21,8 @@ export type ImageStep =
       /** `missing`: an image of this name will do. `always`: the source is asked what the name stands for. */
       readonly when: 'missing' | 'always';
       readonly platform?: Platform;
+      /** Who to be at the registry, instead of whom this host is. It shows itself nowhere: in a journal neither. */
+      readonly credential?: Credential;
     }
   /** Names or IDs. */
   | { readonly do: 'remove-image'; readonly images: readonly string[] }
@@ -29,7 +32,7 @@ export type ImageStep =
 export interface ImageDependencies {
   readonly store: Store;
   readonly host: Host;
-  readonly open: (reference: string, signal: AbortSignal) => Promise<Source>;
+  readonly open: (reference: string, signal: AbortSignal, credential?: Credential) => Promise<Source>;
   /** What apps run from, asked at the moment when something is to go. */
   readonly inUse: FindInUse;
   readonly progress?: (event: LayerProgress) => void;
@@ -53,7 +56,7 @@ export function imageExecutors(dependencies: ImageDependencies): Executors<Image
         );
       },
       apply: async (step, signal) => {
-        await using source = await open(step.reference, signal);
+        await using source = await open(step.reference, signal, step.credential);
         const { pull } = await import('./pull.ts');
         const options = { ...(step.platform && { platform: step.platform }), ...(progress && { progress }) };
         pulled?.(await pull(store, source, host, options, signal));

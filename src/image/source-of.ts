@@ -1,4 +1,5 @@
 import type { Host } from '../host/host.ts';
+import type { Credential } from './credentials.ts';
 import type { Reference } from './reference.ts';
 import type { Source } from './source.ts';
 
@@ -7,6 +8,8 @@ export interface SourceOptions {
   readonly env: NodeJS.ProcessEnv;
   /** Of `--authfile`. */
   readonly authFile?: string | undefined;
+  /** Who to be, instead of whom the files of this host say. */
+  readonly credential?: Credential | undefined;
   /** Registries (`HOST:PORT`) and networks (`10.0.0.0/8`) without TLS, besides those of the settings. */
   readonly insecure?: readonly string[];
   /** False for `--tls-verify=false`: no registry of this pull needs TLS or a certificate that is known. */
@@ -38,7 +41,8 @@ export async function openSource(
         clock,
         env,
         isInsecure: host => options.tlsVerify === false || rule(host),
-        credential: (registry, repository) =>
+        credential: async (registry, repository) =>
+          options.credential ??
           findCredential(registry, repository, { files, children, env, authFile }, signal),
       });
     }

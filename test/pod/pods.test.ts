@@ -259,39 +259,57 @@ test('a port of the host leads to the container, from here and from elsewhere', 
   await remove('served');
 });
 
-test('other resources are given to a container that runs, without a restart', async () => {
-  const pod = (memory: string, cpu: string) =>
-    podOf('sized', [container('main', forever, { resources: { limits: { memory, cpu } } })]);
+test('other resources are given to a container that runs: by a restart only where it asks for one', async () => {
+  const resizePolicy = [
+    { resourceName: 'cpu', restartPolicy: 'NotRequired' },
+    { resourceName: 'memory', restartPolicy: 'RestartContainer' },
+  ];
+  const pod = (memory: string, cpu: string) => {
+    const resources = { limits: { memory, cpu } };
+    return podOf('sized', [
+      container('main', forever, { resources }),
+      container('strict', forever, { resources, resizePolicy }),
+    ]);
+  };
   await apply('sized', pod('64Mi', '500m'));
   const { metadata, status } = await until('sized', 'is ready', isReady);
-  const unit = `pod-default-sized-main-${metadata?.uid}.service`;
   const slice = `kubepods-pod${metadata?.uid?.replaceAll('-', '_')}.slice`;
-  const limits = (name: string) =>
-    system('systemctl', 'show', '-P', 'MemoryMax', '-P', 'CPUQuotaPerSecUSec', name);
-  const text = (memory: number, cpu: string) => [`${memory << 20}`, cpu].toSorted().join('\n');
-  const sorted = async (name: string) => (await limits(name)).trim().split('\n').toSorted().join('\n');
-  assert.equal(await sorted(unit), text(64, '500ms'));
+  const limitsOf = async (name: string) =>
+    (await system('systemctl', 'show', '-P', 'MemoryMax', '-P', 'CPUQuotaPerSecUSec', name))
+      .trim()
+      .split('\n')
+      .toSorted()
+      .join(' ');
+  const unit = (name: string) => `pod-default-sized-${name}-${metadata?.uid}.service`;
+  const limits = () => Promise.all([unit('main'), unit('strict'), slice].map(limitsOf));
+  const text = (memory: number, cpu: string) => [`${memory << 20}`, cpu].toSorted().join(' ');
+  const run = (of: typeof status, name: string) => {
+    const one = of?.containerStatuses?.find(each => each.name === name);
+    return [one?.containerID, one?.restartCount];
+  };
+  assert.deepEqual(await limits(), [text(64, '500ms'), text(64, '500ms'), text(128, '1s')]);
+
+  await apply('sized', pod('64Mi', '1'));
+  await eventually(async () => (await limits())[1] === text(64, '1s'), 'the units have the new limits');
+  const faster = await podNamed('sized');
+  for (const name of ['main', 'strict']) assert.deepEqual(run(faster?.status, name), run(status, name));
+
   await apply('sized', pod('96Mi', '1'));
-  await eventually(async () => (await sorted(unit)) === text(96, '1s'), 'the unit has the new limits');
-  assert.equal(await sorted(slice), text(96, '1s'));
-  const later = await podNamed('sized');
-  assert.equal(later?.metadata?.uid, metadata?.uid);
-  assert.equal(
-    later?.status?.containerStatuses?.[0]?.containerID,
-    status?.containerStatuses?.[0]?.containerID,
-  );
+  const larger = await until('sized', 'has run anew', all => run(all, 'strict')[1] === 1 && isReady(all));
+  assert.equal(larger.metadata?.uid, metadata?.uid);
+  assert.deepEqual(run(larger.status, 'main'), run(status, 'main'));
+  assert.deepEqual(await limits(), [text(96, '1s'), text(96, '1s'), text(192, '2s')]);
+  assert.match(agent.said(), /Killing: Container strict resize requires restart/);
   await remove('sized');
   await eventually(async () => (await podNamed('sized')) === undefined, 'the pod is gone');
   assert.equal(await system('sh', '-c', `ls /run/systemd/system.control | grep ${metadata?.uid} || :`), '');
 });
 
 test('what is not there yet is refused by name', async () => {
-  await apply('more', podOf('more', [container('main', forever)], { shareProcessNamespace: true }));
+  await apply('more', podOf('more', [container('main', forever)], { hostUsers: false }));
   await eventually(
     async () =>
-      /more\.yaml:1: spec\.shareProcessNamespace is not supported by the engine crun: not there yet/.test(
-        agent.said(),
-      ),
+      /more\.yaml:1: spec\.hostUsers is not supported by the engine crun: not there yet/.test(agent.said()),
     'the agent says so',
   );
   await remove('more');

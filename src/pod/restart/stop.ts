@@ -80,7 +80,7 @@ function faultOf(look: Look, member: Member, run: Running): Omit<Stop, 'kind' | 
   if (run.outdated !== undefined)
     return {
       cause: run.outdated,
-      message: `${what} ${name} definition changed, will be restarted`,
+      message: `${what} ${name} ${run.outdated === 'resources' ? 'resize requires restart' : 'definition changed, will be restarted'}`,
       deadline: within(),
     };
   if (run.probes.startup === 'failure')

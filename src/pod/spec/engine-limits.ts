@@ -28,16 +28,13 @@ const missing: readonly (readonly [
   reason: string,
 ])[] = [
   ['PodSpec.hostUsers', 'false', value => value === false, 'containers of pods have no user namespaces'],
-  ['PodSpec.imagePullSecrets', 'any', isSome, 'podman login keeps credentials for the host'],
   ['PodSpec.runtimeClassName', 'but crun', value => value !== 'crun', 'crun runs the containers of all pods'],
-  ['PodSpec.shareProcessNamespace', 'true', value => value === true, 'a container has its own processes'],
   ['PodSecurityContext.seLinuxOptions', 'any', () => true, 'containers have no labels of SELinux'],
   ['SecurityContext.seLinuxOptions', 'any', () => true, 'containers have no labels of SELinux'],
   ['PodSecurityContext.appArmorProfile', 'but Unconfined', isConfined, 'no profile of AppArmor is set'],
   ['SecurityContext.appArmorProfile', 'but Unconfined', isConfined, 'no profile of AppArmor is set'],
   ['PodSecurityContext.windowsOptions', 'any', () => true, 'it names a user for the engine host'],
   ['SecurityContext.windowsOptions', 'any', () => true, 'it names a user for the engine host'],
-  ['Container.resizePolicy', 'any', isSome, 'resources change without a restart'],
 ];
 
 export const engineLimits: readonly EngineLimit[] = [

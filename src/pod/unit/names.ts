@@ -26,6 +26,9 @@ export const engineName = (pod: PodIdentity, container: string): string =>
 export const unitOf = (pod: PodIdentity, container: string): string =>
   `${engineName(pod, container)}.service`;
 
+/** `pod-default-web-UID.service`: what holds the process namespace that containers share. */
+export const anchorOf = (pod: PodIdentity): string => `${prefixOf(pod)}-${pod.uid}.service`;
+
 /** The slices of a class of service, as the kubelet's systemd driver names them. */
 export const classSlice = (qos: QosClass): string =>
   qos === 'Guaranteed' ? 'kubepods' : `kubepods-${qos.toLowerCase()}`;
@@ -42,3 +45,6 @@ export const containerDirectory = (uid: string, container: string): string =>
 
 /** Namespaces and what else is gone with the boot. */
 export const runtimeOf = (uid: string): string => `${podsRuntimeDirectory}/${uid}`;
+
+/** The PID namespace that containers share, as a file. */
+export const pidNamespaceOf = (uid: string): string => `${runtimeOf(uid)}/pid`;

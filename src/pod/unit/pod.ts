@@ -4,7 +4,7 @@ import { description } from '../../systemd/escape.ts';
 import type { SystemdStep } from '../../systemd/executors.ts';
 import { renderUnit, section, unitFile } from '../../systemd/unit-file.ts';
 import { limitLines, type Resources } from './limits.ts';
-import { classSlice, type PodIdentity, type QosClass, sliceOf, targetOf, unitOf } from './names.ts';
+import { anchorOf, classSlice, type PodIdentity, type QosClass, sliceOf, targetOf, unitOf } from './names.ts';
 
 /** The units of a pod as a whole: the slice that its containers are in, and the target that keeps them loaded. */
 
@@ -14,6 +14,8 @@ export interface PodUnits {
   readonly resources: Resources;
   /** Of all kinds. */
   readonly containers: readonly string[];
+  /** Whether they share a process namespace. */
+  readonly anchor: boolean;
 }
 
 const titleOf = ({ namespace, name }: PodIdentity) => description(`Pod ${namespace}/${name}`);
@@ -39,12 +41,13 @@ const classText = (qos: QosClass): string =>
  * systemd forgets a service that has ended, its exit code and run with it, unless a unit that is up names it. A stop of the
  * target stops them all.
  */
-const targetText = ({ pod, containers }: PodUnits): string =>
+const targetText = ({ pod, containers, anchor }: PodUnits): string =>
   renderUnit(
     unitFile('A pod, made by spawnlet.', [
       section('Unit', [
         ['Description', titleOf(pod)],
         ...containers.map(name => ['PropagatesStopTo', unitOf(pod, name)] as const),
+        ...(anchor ? [['PropagatesStopTo', anchorOf(pod)] as const] : []),
       ]),
       section('X-Spawnlet', [
         ['FormatVersion', String(formatVersion)],

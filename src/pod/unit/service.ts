@@ -6,7 +6,7 @@ import { formatVersion, logNamespace } from '../../names.ts';
 import { description, execLine } from '../../systemd/escape.ts';
 import { renderUnit, section, unitFile } from '../../systemd/unit-file.ts';
 import { limitLines, type Resources } from './limits.ts';
-import { type PodIdentity, type QosClass, sliceOf, targetOf } from './names.ts';
+import { anchorOf, type PodIdentity, type QosClass, sliceOf, targetOf } from './names.ts';
 
 export interface ContainerUnit {
   readonly pod: PodIdentity;
@@ -28,6 +28,10 @@ export function containerUnit(spec: ContainerSpec, unit: ContainerUnit, lines: E
       section('Unit', [
         ['Description', description(`${container} of pod ${pod.namespace}/${pod.name} (${image})`)],
         ['PartOf', targetOf(pod)],
+        // It ends after them, and is there again if it was killed.
+        ...(spec.joins?.pid === undefined
+          ? []
+          : (['Requires', 'After'] as const).map(key => [key, anchorOf(pod)] as const)),
         ['StartLimitIntervalSec', '0'],
       ]),
       section('Service', [

@@ -9,6 +9,7 @@ const reasons: Readonly<Record<string, StartFailureReason>> = {
   ERR_CAPABILITY: 'CreateContainerConfigError',
   ERR_SECCOMP_PROFILE: 'CreateContainerConfigError',
   ERR_IMAGE_NEVER_PULL: 'ErrImageNeverPull',
+  ERR_IMAGE_PULL: 'ErrImagePull',
   ERR_NO_COMMAND: 'CreateContainerError',
   ERR_IMAGE_USER: 'CreateContainerError',
   ERR_IMAGE_PATH: 'CreateContainerError',

@@ -3,10 +3,10 @@ import type { Host } from '../../host/host.ts';
 import type { Executors } from '../../host/step.ts';
 import { isNamespace } from '../../network/cni/netns.ts';
 
-/** An IPC namespace that is a file: it needs no process. Containers of a pod share it. */
+/** Namespaces that are files, and that containers of a pod share. One of IPC needs no process. */
 export type IpcStep =
   | { readonly do: 'make-ipc'; readonly path: string }
-  | { readonly do: 'remove-ipc'; readonly path: string };
+  | { readonly do: 'remove-namespace'; readonly path: string };
 
 export function ipcExecutors({ files, children }: Pick<Host, 'files' | 'children'>): Executors<IpcStep> {
   async function remove(path: string): Promise<void> {
@@ -25,8 +25,8 @@ export function ipcExecutors({ files, children }: Pick<Host, 'files' | 'children
       },
       undo: ({ path }) => remove(path),
     },
-    'remove-ipc': {
-      describe: ({ path }) => `remove IPC namespace ${path}`,
+    'remove-namespace': {
+      describe: ({ path }) => `remove namespace ${path}`,
       satisfied: async ({ path }) => (await files.look(path)) === undefined,
       apply: ({ path }) => remove(path),
     },

@@ -4,6 +4,7 @@ import type { ContainerObserved, Observed } from '../status/observed.ts';
 import { podStatus } from '../status/status.ts';
 import type { PodIdentity } from '../unit/names.ts';
 import type { WorkerDependencies } from './dependencies.ts';
+import type { Tell } from './image.ts';
 import { type Kept, withContainer, writeKept, writePod } from './kept.ts';
 
 /** What is asked for and what is known of one pod: as it is in the pod's directory, and the only one to write there. */
@@ -90,6 +91,11 @@ export class PodRecord {
   event(type: News['type'], reason: string, message: string, container?: string): void {
     this.#happened([{ type, reason, message, ...(container !== undefined && { container }) }]);
     this.wake();
+  }
+
+  /** Takes events of a container, or of the pod as a whole. */
+  teller(container?: string): Tell {
+    return (type, reason, message) => this.event(type, reason, message, container);
   }
 
   #happened(news: readonly News[]): void {

@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { imageFacts } from '../../app/facts.ts';
-import { imageFor } from '../../app/image.ts';
 import type { ImageFacts } from '../../app/spec.ts';
 import { cgroupVersion } from '../../engine/cgroup.ts';
 import type { ContainerSpec, Mount } from '../../engine/container.ts';
@@ -21,12 +20,19 @@ import { oomScoreAdjust } from '../spec/qos.ts';
 import { countOf } from '../spec/quantity.ts';
 import { resourcesOf } from '../spec/resources.ts';
 import type { Resources } from '../unit/limits.ts';
-import { containerDirectory, type PodIdentity, type QosClass, unitOf } from '../unit/names.ts';
+import {
+  containerDirectory,
+  type PodIdentity,
+  pidNamespaceOf,
+  type QosClass,
+  unitOf,
+} from '../unit/names.ts';
 import { containerUnit } from '../unit/service.ts';
 import type { PodStep, WorkerDependencies } from './dependencies.ts';
 import { hostnameOf, messagePath, nameMounts } from './files.ts';
+import { type PullPolicy, podImage, type Tell } from './image.ts';
 import { annotation } from './in-use.ts';
-import { ipcOf, podNetns, sharesIpc } from './sandbox.ts';
+import { ipcOf, podNetns, sharesIpc, sharesProcesses } from './sandbox.ts';
 
 /** One run of a container: what is fetched, looked up and written before its unit starts. */
 
@@ -42,6 +48,8 @@ export interface RunRequest {
   readonly volumes: readonly Mount[];
   /** Seconds. */
   readonly grace: number;
+  /** Takes events of the container. */
+  readonly tell: Tell;
 }
 
 export interface PreparedRun {
@@ -53,9 +61,6 @@ export interface PreparedRun {
   readonly layerKeys: readonly string[];
   readonly manifest: Digest;
 }
-
-/** Words of `spawnlet run` for those of Kubernetes. */
-export const policies = { Always: 'always', IfNotPresent: 'missing', Never: 'never' } as const;
 
 const million = 1_000_000n;
 const billion = 1_000_000_000n;
@@ -69,25 +74,6 @@ export function containerResources({ resources }: Container | EphemeralContainer
     ...(cpuLimit && { cpuLimit: countOf(cpuLimit.nano, million) }),
     ...(memory && { memoryLimit: countOf(memory.nano, billion) }),
   };
-}
-
-async function imageOf(
-  deps: WorkerDependencies,
-  reference: string,
-  policy: 'always' | 'missing' | 'never',
-  signal: AbortSignal,
-): ReturnType<typeof imageFor> {
-  try {
-    return await imageFor(deps, reference, policy, signal);
-  } catch (cause) {
-    if (policy !== 'never' || !(cause instanceof SpawnletError && cause.code === 'ERR_IMAGE_NOT_FOUND'))
-      throw cause;
-    throw new SpawnletError(
-      'ERR_IMAGE_NEVER_PULL',
-      `Container image "${reference}" is not present with pull policy of Never`,
-      { cause, hint: `spawnlet image pull ${reference}` },
-    );
-  }
 }
 
 /** Where the kubelet has profiles of the administrator's. */
@@ -126,10 +112,18 @@ export async function prepareRun(
   request: RunRequest,
   signal: AbortSignal,
 ): Promise<PreparedRun> {
-  const { pod, identity, container } = request;
+  const { pod, identity, container, tell } = request;
   const { files } = deps.host;
-  const policy = policies[(container.imagePullPolicy ?? 'IfNotPresent') as keyof typeof policies];
-  const { name, image } = await imageOf(deps, container.image ?? '', policy, signal);
+  const wanted = {
+    image: container.image ?? '',
+    policy: (container.imagePullPolicy ?? 'IfNotPresent') as PullPolicy,
+    tell,
+  };
+  const { name, image, isFetched } = await podImage(deps, pod, wanted, signal);
+  if (!isFetched) {
+    const there = 'already present on machine and can be accessed by the pod';
+    tell('Normal', 'Pulled', `Container image ${JSON.stringify(wanted.image)} ${there}`);
+  }
   const store = await deps.store();
   const boundingSet =
     /^CapBnd:\s*([0-9a-f]+)$/m.exec(await readFile('/proc/self/status', 'latin1'))?.[1] ?? '0';
@@ -153,6 +147,7 @@ export async function prepareRun(
     namespaces: {
       ...(!isAlone && { network: podNetns(identity) }),
       ...(sharesIpc(pod) && { ipc: ipcOf(identity.uid) }),
+      ...(sharesProcesses(pod) && { pid: pidNamespaceOf(identity.uid) }),
     },
     cgroups: cgroupVersion(),
     boundingSet,

@@ -10,8 +10,9 @@ import type { Pod } from '../api/kubernetes.ts';
 import { countOf } from '../spec/quantity.ts';
 import { enforcedLimit, podRequests } from '../spec/resources.ts';
 import { members } from '../status/roles.ts';
+import { anchorRemoval } from '../unit/anchor.ts';
 import type { Resources } from '../unit/limits.ts';
-import { directoryOf, type PodIdentity, type QosClass, runtimeOf } from '../unit/names.ts';
+import { directoryOf, type PodIdentity, pidNamespaceOf, type QosClass, runtimeOf } from '../unit/names.ts';
 import { podUnitRemoval, podUnitSteps } from '../unit/pod.ts';
 import type { Node, PodStep } from './dependencies.ts';
 
@@ -30,6 +31,8 @@ export const networkRecord = (uid: string): string => `${directoryOf(uid)}/netwo
 
 /** The IPC namespace that containers share: one that is alone has its own. */
 export const ipcOf = (uid: string): string => `${runtimeOf(uid)}/ipc`;
+
+export const sharesProcesses = (pod: Pod): boolean => pod.spec?.shareProcessNamespace ?? false;
 
 export const sharesIpc = (pod: Pod): boolean => members(pod).length > 1 && !pod.spec?.hostIPC;
 
@@ -135,6 +138,7 @@ export function sandboxSteps(pod: Pod, identity: PodIdentity, qos: QosClass, nod
       qos,
       resources: podResources(pod, node),
       containers: containerNames(pod),
+      anchor: sharesProcesses(pod),
     }),
     ...(sharesIpc(pod) ? ([{ do: 'make-ipc', path: ipcOf(uid) }] as const) : []),
     ...networkSteps(pod, identity, node),
@@ -157,9 +161,12 @@ export function sandboxRemoval(pod: Pod, identity: PodIdentity, qos: QosClass, n
       qos,
       resources: podResources(pod, node),
       containers: containerNames(pod),
+      anchor: sharesProcesses(pod),
     }),
+    ...(sharesProcesses(pod) ? anchorRemoval(identity) : []),
     ...cni,
-    { do: 'remove-ipc', path: ipcOf(uid) },
+    { do: 'remove-namespace', path: pidNamespaceOf(uid) },
+    { do: 'remove-namespace', path: ipcOf(uid) },
     { do: 'remove', path: runtimeOf(uid) },
   ];
 }

@@ -1,3 +1,4 @@
+import type { ResourceRequirements } from '../api/kubernetes.ts';
 import type { Start, Stop } from '../restart/decision.ts';
 import type {
   Backoff,
@@ -78,6 +79,19 @@ export const running =
         container.state.stopping && { stopping: container.state.stopping }),
     },
   });
+
+/** Its unit has been given resources. */
+export const given =
+  (resources: ResourceRequirements): Change =>
+  container => ({ ...container, resources });
+
+/** Only a new run has what is asked for now. One that is about to begin has it. */
+export const outdated =
+  (cause: NonNullable<Running['outdated']>): Change =>
+  container =>
+    container.state.kind === 'running'
+      ? { ...container, state: { ...container.state, outdated: cause } }
+      : container;
 
 export const ended =
   (end: Terminated): Change =>

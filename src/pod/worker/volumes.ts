@@ -1,5 +1,4 @@
 import { release } from 'node:os';
-import { imageFor } from '../../app/image.ts';
 import type { Pod } from '../api/kubernetes.ts';
 import { pullPolicyOf } from '../spec/defaults/pull-policy.ts';
 import type { PodFacts } from '../spec/variables/downward.ts';
@@ -7,7 +6,7 @@ import { type PodIdentity, targetOf } from '../unit/names.ts';
 import type { VolumeFacts } from '../volumes/facts.ts';
 import { volumesInUse } from '../volumes/volume.ts';
 import type { WorkerDependencies } from './dependencies.ts';
-import { policies } from './run.ts';
+import { type PullPolicy, podImage, type Tell } from './image.ts';
 
 /** Whether this kernel is of that version or later. */
 function isKernel(major: number, minor: number): boolean {
@@ -22,13 +21,14 @@ export const isRecursive = (): boolean => isKernel(5, 12);
 async function imagesOf(
   deps: WorkerDependencies,
   pod: Pod,
+  tell: Tell,
   signal: AbortSignal,
 ): Promise<Map<string, readonly string[]>> {
   const layers = new Map<string, readonly string[]>();
   for (const { name, image } of volumesInUse(pod)) {
     if (!image?.reference) continue;
-    const policy = (image.pullPolicy ?? pullPolicyOf(image.reference)) as keyof typeof policies;
-    const found = await imageFor(deps, image.reference, policies[policy], signal);
+    const policy = (image.pullPolicy ?? pullPolicyOf(image.reference)) as PullPolicy;
+    const found = await podImage(deps, pod, { image: image.reference, policy, tell }, signal);
     const store = await deps.store();
     layers.set(name, store.overlay(found.image));
   }
@@ -41,13 +41,14 @@ export async function volumeFacts(
   pod: Pod,
   identity: PodIdentity,
   facts: PodFacts,
+  tell: Tell,
   signal: AbortSignal,
 ): Promise<VolumeFacts> {
   return {
     pod: facts,
     target: targetOf(identity),
     claims: deps.objects.claims(identity.namespace),
-    images: await imagesOf(deps, pod, signal),
+    images: await imagesOf(deps, pod, tell, signal),
     issuesTokens: false,
     noswap: isKernel(6, 4),
   };

@@ -52,8 +52,11 @@ export class PodWorker {
     const record = new PodRecord(deps, identity, pod, kept);
     const tasks = new Tasks(error => record.event('Warning', 'FailedSync', messageText(error)));
     const work: Work = { deps, identity, qos, record, tasks, runs: new Runs() };
-    if (former) await goOn(work, former, signal);
-    else {
+    if (former) {
+      await goOn(work, former, signal);
+      // Another worker may have been killed in the midst of it.
+      await resize(work, signal);
+    } else {
       await writePod(files, identity.uid, pod);
       await record.keep({});
     }
@@ -82,13 +85,12 @@ export class PodWorker {
     await record.observe(observed => ({ ...observed, deletion: { at, graceSeconds } }));
   }
 
-  /** The manifest gives other resources: what runs is given them at once, without a restart. */
+  /** The manifest gives other resources: what runs is given them at once, without a restart unless it asks for one. */
   async resize(pod: Pod, signal: AbortSignal): Promise<void> {
     const { record } = this.#work;
-    const before = record.pod;
-    if (JSON.stringify(pod) === JSON.stringify(before)) return;
+    if (JSON.stringify(pod) === JSON.stringify(record.pod)) return;
     await record.replace(pod);
-    await resize(this.#work, before, signal);
+    await resize(this.#work, signal);
     record.wake();
   }
 
@@ -99,7 +101,14 @@ export class PodWorker {
     await record.observe(triedAgain);
     if (record.observed.sandbox.kind !== 'ready') return;
     try {
-      const facts = await volumeFacts(deps, record.pod, identity, factsOf(this.#work), signal);
+      const facts = await volumeFacts(
+        deps,
+        record.pod,
+        identity,
+        factsOf(this.#work),
+        record.teller(),
+        signal,
+      );
       await deps.perform(filesOf(record.pod, facts), signal);
     } catch (error) {
       signal.throwIfAborted();

@@ -1,8 +1,11 @@
+import { cgroupVersion } from '../../../engine/cgroup.ts';
+import { defaultSeccomp } from '../../../engine/seccomp.ts';
 import { SpawnletError } from '../../../host/error.ts';
 import { readResult } from '../../../network/cni/record.ts';
+import { anchorSteps } from '../../unit/anchor.ts';
 import { planVolumes } from '../../volumes/plan.ts';
 import { hostnameOf, hostsText, nameSteps, resolvText } from '../files.ts';
-import { networkRecord, sandboxSteps } from '../sandbox.ts';
+import { networkRecord, sandboxSteps, sharesProcesses } from '../sandbox.ts';
 import { volumeFacts } from '../volumes.ts';
 import { factsOf, messageText, type Work } from './work.ts';
 
@@ -13,12 +16,22 @@ export async function makeSandbox(work: Work, signal: AbortSignal): Promise<void
   const { pod } = record;
   try {
     await deps.perform(sandboxSteps(pod, identity, qos, node), signal);
-    const volumes = await volumeFacts(deps, pod, identity, factsOf(work), signal);
+    if (sharesProcesses(pod)) {
+      const seccomp = defaultSeccomp(await deps.profile(), []);
+      const steps = anchorSteps(identity, qos, { seccomp, cgroups: cgroupVersion() });
+      await deps.perform(steps, signal);
+    }
+    const volumes = await volumeFacts(deps, pod, identity, factsOf(work), record.teller(), signal);
     await deps.perform(planVolumes(pod, volumes), signal);
     const result = await readResult(host.files, networkRecord(identity.uid));
     const ips = (result?.addresses ?? []).map(({ address }) => address.replace(/\/.*$/, ''));
     await writeNames(work, pod.spec?.hostNetwork ? node.addresses : ips, signal);
-    await record.observe(observed => ({ ...observed, sandbox: { kind: 'ready', ips } }));
+    const resources = pod.spec?.resources;
+    await record.observe(observed => ({
+      ...observed,
+      sandbox: { kind: 'ready', ips },
+      ...(resources && { resources }),
+    }));
   } catch (error) {
     signal.throwIfAborted();
     const message = messageText(error);

@@ -15,7 +15,7 @@ import { created, notStarted, running } from '../transition.ts';
 import { isRecursive, volumeFacts } from '../volumes.ts';
 import { follow } from './follow.ts';
 import { askProbes, postStart } from './hooks.ts';
-import { tellingPulls } from './pull.ts';
+import { giveBeforeStart } from './resize.ts';
 import { factsOf, memberOf, type Work } from './work.ts';
 
 /** Variables and words of a container. @throws ERR_CONTAINER_CONFIG for what is not there and has to be */
@@ -52,22 +52,21 @@ async function prepare(
 ): Promise<void> {
   const { deps, identity, qos, record } = work;
   const { pod } = record;
+  const tell = record.teller(container.name);
   const { variables, ...words } = wordsOf(work, container);
   const facts: MountFacts = {
-    ...(await volumeFacts(deps, pod, identity, factsOf(work), signal)),
+    ...(await volumeFacts(deps, pod, identity, factsOf(work), tell, signal)),
     variables,
     recursiveReadOnly: isRecursive(),
   };
   const volumes = mountsOf(pod, container, facts);
   await deps.perform(planSubPaths(pod, container, facts), signal);
   const grace = pod.spec?.terminationGracePeriodSeconds ?? 30;
-  const images = tellingPulls(work, container);
   const prepared = await prepareRun(
-    { ...deps, ...images },
-    { pod, identity, qos, container, ...words, volumes, grace },
+    deps,
+    { pod, identity, qos, container, ...words, volumes, grace, tell },
     signal,
   );
-  images.found();
   const store = await deps.store();
   await using _lease = await store.hold(prepared.manifest, prepared.layerKeys, signal);
   await deps.perform(prepared.steps, signal);
@@ -89,6 +88,7 @@ async function begin(
   const unit = unitOf(identity, name);
   const run = runs.watch(name, signal);
   const changes = systemd.watchUnit(unit, run);
+  await giveBeforeStart(work, container, signal);
   await systemd.startUnit(unit, 'replace', signal);
   const begun = await systemd.unitProperties(unit, signal);
   const begunRun = {
