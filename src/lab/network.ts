@@ -87,8 +87,8 @@ export function networkExecutors({ files, children }: Host): {
   async function remove(network: string): Promise<void> {
     const path = namespacePath(network);
     if ((await files.look(path)) !== undefined) {
-      // Not mounted if its making was cut off.
-      await children.capture(['umount', path]);
+      // Not mounted if its making was cut off. Busy while somebody enters it, which does not keep it from going.
+      await children.capture(['umount', '--lazy', path]);
       await files.remove(path);
       await removeIfEmpty(files, '/run/netns');
     }
