@@ -45,8 +45,14 @@ export async function readNetworks(files: Files): Promise<NetworkRecord[]> {
   return records;
 }
 
-/** Where ip(8) looks for namespaces: `ip netns exec NAME` works. */
-export const namespacePath = (network: string) => `/run/netns/${network}`;
+/**
+ * Where a namespace is mounted. Not where ip(8) has namespaces: the first `ip netns add` on a host mounts that directory over
+ * itself, and what was mounted below it can no longer be reached.
+ */
+export const namespacePath = (network: string) => join(networksDirectory, `${network}.netns`);
+
+/** Where ip(8) looks for namespaces, a link: `ip netns exec NAME` works. */
+const shownPath = (network: string) => `/run/netns/${network}`;
 
 /** The lowest address that no lab of the network has. */
 export function freeAddress(taken: Iterable<string>): string {
@@ -69,8 +75,7 @@ export const inNetwork = (network: string, argv: readonly string[]): string[] =>
 ];
 
 /**
- * Executors of a network: a namespace that is a file, so that it needs no process, and a bridge in it. The file is
- * made with unshare(1), because `ip netns add` also leaves a mount on the directory.
+ * Executors of a network: a namespace that is a file, so that it needs no process, and a bridge in it.
  */
 export function networkExecutors({ files, children }: Host): {
   'make-network': Executor<MakeNetwork>;
@@ -90,6 +95,9 @@ export function networkExecutors({ files, children }: Host): {
       // Not mounted if its making was cut off. Busy while somebody enters it, which does not keep it from going.
       await children.capture(['umount', '--lazy', path]);
       await files.remove(path);
+    }
+    if ((await files.look(shownPath(network))) !== undefined) {
+      await files.remove(shownPath(network));
       await removeIfEmpty(files, '/run/netns');
     }
     await files.remove(recordPath(network));
@@ -103,7 +111,7 @@ export function networkExecutors({ files, children }: Host): {
       apply: async step => {
         const path = namespacePath(step.network);
         if (!(await readNetworks(files)).some(({ network }) => network === step.network)) {
-          if ((await files.look(path)) !== undefined)
+          if ((await files.look(shownPath(step.network))) !== undefined)
             throw new SpawnletError(
               'ERR_LAB_NETWORK_TAKEN',
               `network namespace ${step.network} is not a lab's`,
@@ -117,6 +125,7 @@ export function networkExecutors({ files, children }: Host): {
         const record: NetworkRecord = { version: 1, network: step.network };
         await files.write(recordPath(step.network), JSON.stringify(record), 0o600);
         await files.makeDirectory('/run/netns', 0o755);
+        await files.link(shownPath(step.network), path);
         await files.append(path, '', 0o444);
         await check(children, ['unshare', `--net=${path}`, 'true']);
         await check(children, inNetwork(step.network, ['ip', '-batch', '-']), {

@@ -6,7 +6,7 @@ import { after, test } from 'node:test';
 import { realHost } from '../../src/host/host.ts';
 import { defaultNetwork } from '../../src/network/cni/default.ts';
 import type { CniStep } from '../../src/network/cni/executors.ts';
-import { isNetns } from '../../src/network/cni/netns.ts';
+import { isNetns, netnsPath } from '../../src/network/cni/netns.ts';
 import { readRecord, staleRecords } from '../../src/network/cni/record.ts';
 import {
   addStep,
@@ -69,6 +69,19 @@ test('a namespace has a loop-back that is up, an address of the network, and rea
     assert.deepEqual(network, aNetwork(60));
   }
   assert.deepEqual(await state(place, 'net60'), before);
+});
+
+test('a namespace can be taken away though ip has mounted the directory of its own over itself', async () => {
+  await using place = await usePlace();
+  const before = await state(place, 'net60');
+  {
+    await using a = await useContainer(place, 'a', [aNetwork(60)]);
+    await shell('ip', 'netns', 'add', 'of-another');
+    await a.inside('ping', '-c1', '-W1', '10.60.0.1');
+  }
+  await shell('ip', 'netns', 'delete', 'of-another');
+  assert.deepEqual(await state(place, 'net60'), before);
+  assert.doesNotMatch(await readFile('/proc/self/mountinfo', 'utf8'), / \/run\/\S*netns\/a /);
 });
 
 test('the default network has both families, at once, and notes addresses for this boot alone', async () => {
@@ -269,7 +282,7 @@ test('three reboots with a pool of five addresses leak none', async () => {
     assert.equal((await given('net70')).length, 3, `boot ${boot}`);
     // What a reboot takes: namespaces, and with them the boot that the records are of.
     for (const name of live) {
-      await shell('umount', `/run/netns/${name}`);
+      await shell('umount', netnsPath(name));
       await rm(`/run/netns/${name}`);
       const path = join(place.record(name), 'attachment.json');
       const record = await readFile(path, 'utf8');

@@ -45,7 +45,7 @@ test('a pod is units, with an address, names and variables, and leaves nothing',
         system(
           'sh',
           '-c',
-          'find /run/netns /run/spawnlet/pods /var/lib/spawnlet/pods -mindepth 1 2>/dev/null; :',
+          'find /run/netns /run/spawnlet/netns /run/spawnlet/pods /var/lib/spawnlet/pods -mindepth 1 2>/dev/null; :',
         ),
         system('systemctl', 'list-units', '--all', '--plain', '--no-legend', 'pod-*', 'kubepods-*pod*'),
         system('sh', '-c', 'findmnt -no TARGET -l | grep -v "^/proc\\|^/sys" | sort'),

@@ -8,7 +8,7 @@ import { netnsPath } from './netns.ts';
 export interface Attachment {
   /** The container's ID. */
   readonly container: string;
-  /** Name of its network namespace, a file in /run/netns. */
+  /** Name of its network namespace, see netns.ts. */
   readonly netns: string;
   /** Name of its interface inside. */
   readonly interface: string;

@@ -2,6 +2,7 @@ import { check } from '../../host/child.ts';
 import { isErrno } from '../../host/error.ts';
 import type { Host } from '../../host/host.ts';
 import type { Executor } from '../../host/step.ts';
+import { runtimeDirectory } from '../../names.ts';
 
 /** Makes a network namespace that is a file, as ip-netns(8) has it: it needs no process. Its loop-back is up. */
 export interface MakeNetns {
@@ -15,7 +16,14 @@ export interface RemoveNetns {
   readonly name: string;
 }
 
-const directory = '/run/netns';
+/**
+ * Not where ip(8) has namespaces: the first `ip netns add` on a host mounts that directory over itself, and what was mounted
+ * below it can no longer be reached.
+ */
+const directory = `${runtimeDirectory}/netns`;
+
+/** Where `ip netns` looks: links. */
+const shownDirectory = '/run/netns';
 
 export const netnsPath = (name: string): string => `${directory}/${name}`;
 
@@ -58,7 +66,8 @@ export function netnsExecutors({ files, children }: Pick<Host, 'files' | 'childr
     for (;;) {
       while (await isNetns(files, name)) await check(children, ['umount', '--lazy', netnsPath(name)]);
       try {
-        return await files.remove(netnsPath(name));
+        await files.remove(netnsPath(name));
+        return await files.remove(`${shownDirectory}/${name}`);
       } catch (error) {
         if (!isErrno(error, 'EBUSY')) throw error;
       }
@@ -70,11 +79,13 @@ export function netnsExecutors({ files, children }: Pick<Host, 'files' | 'childr
       describe: step => `make network namespace ${step.name}`,
       satisfied: step => isNetns(files, step.name),
       apply: async (step, signal) => {
-        await files.makeDirectory(directory, 0o755);
+        await files.makeDirectory(directory, 0o700);
+        await files.makeDirectory(shownDirectory, 0o755);
         await remove(step.name);
         await files.append(netnsPath(step.name), '', 0o444);
         const argv = ['unshare', '--net', 'sh', '-c', make, 'sh', netnsPath(step.name)];
         await check(children, argv, { signal });
+        await files.link(`${shownDirectory}/${step.name}`, netnsPath(step.name));
       },
       undo: step => remove(step.name),
     },
