@@ -182,7 +182,12 @@ test('an agent that is killed and started again finds its pods as they are', asy
   assert.equal(short?.lastState?.terminated?.exitCode, 5);
   assert.equal(short?.lastState?.terminated?.containerID, idOf(running, 'short'));
   const events = await eventsOf('stays');
-  assert.ok(events.includes('Started main x1') && events.includes('Started short x2'), events.join(', '));
+  assert.ok(events.includes('Started main x1'), events.join(', '));
+  // Or more: it ends again soon.
+  assert.ok(
+    events.some(event => /^Started short x[2-9]$/.test(event)),
+    events.join(', '),
+  );
   await remove('stays');
 });
 
