@@ -6,7 +6,7 @@ import { messageOf, SpawnletError } from '../host/error.ts';
 import { Agent, identityOf } from '../kubelet/agent.ts';
 import { readManifests, watchManifests } from '../kubelet/manifests.ts';
 import { networkSetUp, standaloneNode } from '../kubelet/node.ts';
-import { installSteps, uninstallSteps } from '../kubelet/unit.ts';
+import { agentUnitPath, installSteps, uninstallSteps } from '../kubelet/unit.ts';
 import { Manifests, nothingWanted, objectsOf } from '../kubelet/wanted.ts';
 import { kubeletLimits } from '../pod/restart/backoff.ts';
 import type { Objects, WorkerDependencies } from '../pod/worker/dependencies.ts';
@@ -131,7 +131,8 @@ export const install = defineCommand({
   examples: [['spawnlet kubelet install', 'systemctl status spawnlet-kubelet shows it']],
   async run({ options }, context) {
     const applier = await context.applier();
-    const steps = installSteps(forUnit(context, options));
+    const there = await context.host.files.read(agentUnitPath);
+    const steps = installSteps(forUnit(context, options), there);
     const plan = { title: 'kubelet install', ifInterrupted: 'undo', steps } as const;
     if (options['dry-run']) process.stdout.write(await applier.dryRun(plan));
     else await applier.apply(plan, context.signal);

@@ -6,7 +6,7 @@ import { renderUnit, section, unitFile } from '../systemd/unit-file.ts';
 
 /** The agent's own unit. */
 export const agentUnit = 'spawnlet-kubelet.service';
-const path = `${persistentUnits}/${agentUnit}`;
+export const agentUnitPath = `${persistentUnits}/${agentUnit}`;
 
 /**
  * No setting of it makes a mount namespace: what the agent mounts has to be where systemd sees it. It may be stopped, killed
@@ -37,8 +37,16 @@ const unitText = (words: readonly string[]): string =>
 
 type Step = HostStep | SystemdStep;
 
-export const installSteps = (words: readonly string[]): Step[] => [
-  { do: 'write-file', path, content: unitText(words), mode: 0o644 },
+/**
+ * The unit is there and runs. An agent that runs by another one, as by that of another version, ends and leaves its pods to the new one.
+ *
+ * @param there the text of the unit that is there
+ */
+export const installSteps = (words: readonly string[], there: string | undefined): Step[] => [
+  ...(there === undefined || there === unitText(words)
+    ? []
+    : ([{ do: 'stop-unit', name: agentUnit }] as const)),
+  { do: 'write-file', path: agentUnitPath, content: unitText(words), mode: 0o644 },
   { do: 'reload-manager', name: agentUnit },
   { do: 'enable-unit', name: agentUnit },
   { do: 'start-unit', name: agentUnit },
@@ -48,5 +56,5 @@ export const installSteps = (words: readonly string[]): Step[] => [
 export const uninstallSteps: readonly Step[] = [
   { do: 'stop-unit', name: agentUnit },
   { do: 'disable-unit', name: agentUnit },
-  { do: 'remove', path },
+  { do: 'remove', path: agentUnitPath },
 ];

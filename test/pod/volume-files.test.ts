@@ -329,15 +329,9 @@ test('what a volume holds is counted without going where its links lead', async 
   const path = await mkdtemp(join(work, 'usage-'));
   await writeFile(join(path, 'file'), Buffer.alloc(100_000, 1));
   await symlink('/usr', join(path, 'usr'));
-  const memory = { path: '/run', mounted: true };
-  const usage = await usageOf(
-    [{ path, mounted: false }, memory, { path: join(work, 'none'), mounted: false }],
-    host.children,
-    signal,
-  );
+  const usage = await usageOf([path, join(work, 'none')], host.children, signal);
   const bytes = usage.get(path) ?? 0;
   assert.ok(bytes >= 100_000 && bytes < 200_000, String(bytes));
-  assert.ok((usage.get('/run') ?? 0) > 0);
   assert.equal(usage.get(join(work, 'none')), undefined);
 });
 

@@ -1,10 +1,20 @@
 // runs in a lab: bookworm trixie +containernetworking-plugins +nftables
 // Volumes of pods, read back from inside their containers.
 import assert from 'node:assert/strict';
-import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { debianImage, done, eventually, type Fixture, system, useImages } from '../app/tools.ts';
-import { apply, isReady, podNamed, podOf, remove, type TestAgent, until, useAgent } from './agent.ts';
+import {
+  apply,
+  eventsOf,
+  isReady,
+  podNamed,
+  podOf,
+  remove,
+  type TestAgent,
+  until,
+  useAgent,
+} from './agent.ts';
 
 let images: Fixture;
 let agent: TestAgent;
@@ -17,6 +27,14 @@ before(async () => {
     data: debianImage({}, [{ path: 'data/page', content: 'from an image\n' }]),
   });
   agent = await useAgent();
+  // They are looked at every ten seconds: the last test waits for less than that.
+  const scratch = [{ name: 'scratch', emptyDir: { sizeLimit: '1Mi' } }];
+  const resources = { limits: { 'ephemeral-storage': '1Mi' } };
+  const fill = (path: string) => `dd if=/dev/zero of=${path} bs=1M count=2; ${forever}`;
+  const container = (path: string) => ({ name: 'main', image, command: ['sh', '-c', fill(path)] });
+  const volumeMounts = [{ name: 'scratch', mountPath: '/scratch' }];
+  await apply('full', podOf('full', [{ ...container('/scratch/a'), volumeMounts }], { volumes: scratch }));
+  await apply('wide', podOf('wide', [{ ...container('/a'), resources }]));
 });
 
 after(async () => {
@@ -164,4 +182,21 @@ test('a subPath that leads out of its volume by a link is refused', async () => 
   await remove('trap');
   await gone('trap');
   await rm('/srv/trap', { recursive: true });
+});
+
+test('a pod that keeps more on the disk than it may is evicted, and its volumes go', async () => {
+  for (const [name, message] of [
+    ['full', 'Usage of EmptyDir volume "scratch" exceeds the limit "1Mi". '],
+    ['wide', 'Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. '],
+  ] as const) {
+    const { status, metadata } = await until(name, 'has failed', ({ phase }) => phase === 'Failed');
+    assert.deepEqual([status?.reason, status?.message], ['Evicted', message]);
+    const disruption = status?.conditions?.find(({ type }) => type === 'DisruptionTarget');
+    assert.deepEqual([disruption?.status, disruption?.reason], ['True', 'TerminationByKubelet']);
+    const events = await eventsOf(name);
+    assert.ok(events.includes('Evicted - x1') && events.includes('Killing main x1'), events.join(', '));
+    const left = `/var/lib/spawnlet/pods/${metadata?.uid}/volumes`;
+    await eventually(async () => (await readdir(left).catch(() => [])).length === 0, 'its volumes are gone');
+    await remove(name);
+  }
 });

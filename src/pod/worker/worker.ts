@@ -11,6 +11,7 @@ import { Runs } from './act/runs.ts';
 import { makeSandbox } from './act/sandbox.ts';
 import { startContainer } from './act/start.ts';
 import { stopContainer } from './act/stop.ts';
+import { hasStorageLimits, watchStorage } from './act/storage.ts';
 import { factsOf, messageText, type Work } from './act/work.ts';
 import type { WorkerDependencies } from './dependencies.ts';
 import { type Kept, readKept, writePod } from './kept.ts';
@@ -120,6 +121,9 @@ export class PodWorker {
   async run(signal: AbortSignal): Promise<void> {
     const { deps, record, runs, tasks } = this.#work;
     const { clock } = deps.host;
+    const gone = new AbortController();
+    const whileThere = AbortSignal.any([signal, gone.signal]);
+    if (hasStorageLimits(record.pod)) tasks.run(() => watchStorage(this.#work, whileThere), whileThere);
     try {
       while (!this.#removed) {
         signal.throwIfAborted();
@@ -140,6 +144,7 @@ export class PodWorker {
         }
       }
     } finally {
+      gone.abort();
       runs.letGo();
       await tasks.ended();
     }
