@@ -5,7 +5,7 @@ import { parseProfile, profilePath } from '../engine/seccomp.ts';
 import { messageOf, SpawnletError } from '../host/error.ts';
 import { Agent, identityOf } from '../kubelet/agent.ts';
 import { readManifests, watchManifests } from '../kubelet/manifests.ts';
-import { networkSetUp, standaloneNode } from '../kubelet/node.ts';
+import { networkSetUp, standaloneNode, withNames } from '../kubelet/node.ts';
 import { agentUnitPath, installSteps, uninstallSteps } from '../kubelet/unit.ts';
 import { Manifests, nothingWanted, objectsOf } from '../kubelet/wanted.ts';
 import { kubeletLimits } from '../pod/restart/backoff.ts';
@@ -97,7 +97,8 @@ export const kubelet = defineCommand({
     });
     const manifests = new Manifests(deps.node.name);
     await deps.perform(networkSetUp(), signal);
-    const agent = new Agent(deps, signal, error => say(messageOf(error)));
+    const node = await withNames(deps, error => say(messageOf(error)), signal);
+    const agent = new Agent({ ...deps, node }, signal, error => say(messageOf(error)));
     await agent.takeUp();
     const read = async () => {
       const { desired, mistakes } = await manifests.read(await readManifests(host.files, directory));

@@ -1,7 +1,10 @@
 import { availableParallelism, hostname, networkInterfaces, totalmem } from 'node:os';
+import { persistentUnits } from '../names.ts';
 import { defaultNetwork, defaultRange } from '../network/cni/default.ts';
-import { bridgeSteps, cniBridge } from '../network/nat-bridge.ts';
-import type { Node, PodStep } from '../pod/worker/dependencies.ts';
+import { markOf, type NameServer, nameServerText } from '../network/name-server.ts';
+import { bridgeSteps, cniBridge, namesDirectory } from '../network/nat-bridge.ts';
+import { addressOf, hostAddress } from '../network/subnet.ts';
+import type { Node, PodStep, WorkerDependencies } from '../pod/worker/dependencies.ts';
 
 /** The name of their network. */
 const podNetwork = 'spawnlet-pods';
@@ -16,11 +19,51 @@ function addresses(): string[] {
   return [...of('IPv4').slice(0, 1), ...of('IPv6').slice(0, 1)];
 }
 
+const clusterDomain = 'cluster.local';
+
+/** Answers for names of pods, and passes on all other questions. */
+const nameServer: NameServer = {
+  of: cniBridge,
+  unit: 'spawnlet-pod-dns.service',
+  users: 'pods',
+  runtime: 'spawnlet/pod-dns',
+  domains: [clusterDomain, 'pod'],
+};
+
 /** What the network of pods needs of the host, before the first pod. */
 export const networkSetUp = (): PodStep[] => [
   ...bridgeSteps(cniBridge, defaultRange),
+  {
+    do: 'write-file',
+    path: `${persistentUnits}/${nameServer.unit}`,
+    content: nameServerText(nameServer),
+    mode: 0o644,
+  },
   { do: 'start-unit', name: cniBridge.unit },
 ];
+
+/**
+ * The node with who answers for names of pods. Where nobody can, for want of dnsmasq or because port 53 is another's, it is the node as it
+ * was: pods ask the name servers of the host and do not find each other.
+ *
+ * @param told why it could not be started
+ */
+export async function withNames(
+  { node, host, perform }: Pick<WorkerDependencies, 'node' | 'host' | 'perform'>,
+  told: (error: unknown) => void,
+  signal: AbortSignal,
+): Promise<Node> {
+  try {
+    await perform([{ do: 'start-unit', name: nameServer.unit }], signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    told(error);
+    return node;
+  }
+  if (!(await host.files.look(markOf(nameServer)))) return node;
+  const address = addressOf(hostAddress(defaultRange, 1).v4);
+  return { ...node, dns: { ...node.dns, servers: [address] }, names: namesDirectory(cniBridge) };
+}
 
 /**
  * This host as a node without a cluster.
@@ -35,7 +78,7 @@ export function standaloneNode(podPidsLimit?: number): Node {
     cpu: availableParallelism() * 1000,
     network: defaultNetwork(podNetwork, cniBridge.bridge, defaultRange),
     publishes: 'bridge',
-    dns: { servers: [], domain: 'cluster.local' },
+    dns: { servers: [], domain: clusterDomain },
     ...(podPidsLimit !== undefined && { podPidsLimit }),
   };
 }

@@ -1,7 +1,7 @@
 import type { HostStep } from '../host/step.ts';
 import { natDirectory, persistentUnits, runtimeDirectory } from '../names.ts';
-import { execLine } from '../systemd/escape.ts';
 import { renderUnit, section, unitFile } from '../systemd/unit-file.ts';
+import { markOf, type NameServer, nameServerText } from './name-server.ts';
 import { natUnit } from './names.ts';
 import {
   bridgeSteps,
@@ -16,8 +16,6 @@ import type { Subnets } from './subnet.ts';
 
 /** What containers need on spawnlet's own bridge beside the bridge: names, and somebody to clean up after a kill. */
 
-/** Answers questions for names, where dnsmasq is installed. */
-export const dnsUnit = 'spawnlet-dns.service';
 /** Keeps the bridge for a while. */
 export const lingerUnit = 'spawnlet-nat-linger.service';
 const leaveUnit = 'spawnlet-nat-leave@.service';
@@ -25,63 +23,22 @@ const leaveUnit = 'spawnlet-nat-leave@.service';
 /** Takes back names and ports of a container. */
 export const leavePath = `${natDirectory}/leave`;
 
-const dnsmasq = '/usr/sbin/dnsmasq';
-const dnsRuntime = 'spawnlet/dns';
+/** Answers questions for names. */
+const nameServer: NameServer = {
+  of: machineBridge,
+  unit: 'spawnlet-dns.service',
+  users: 'containers',
+  runtime: 'spawnlet/dns',
+  domains: [],
+};
+export const dnsUnit = nameServer.unit;
 /** Is there while {@link dnsUnit} answers. */
-export const dnsMark = `/run/${dnsRuntime}`;
+export const dnsMark = markOf(nameServer);
 
 const unitPath = (unit: string) => `${persistentUnits}/${unit}`;
 
 /** Seconds. A run after another finds the bridge; to make it takes longer than to start a container on it. */
 const lingers = 300;
-
-/**
- * Names of containers come from files that appear and go with them, all else from the name servers of the host, those
- * included that only the host itself reaches. It is not asked by anybody but who is on the bridge.
- */
-const dnsText = () =>
-  renderUnit(
-    unitFile(
-      'Names of containers; written by spawnlet. Without dnsmasq they ask the name servers of the host.',
-      [
-        section('Unit', [
-          ['Description', `Names of containers on ${machineBridge.bridge}`],
-          ['BindsTo', natUnit],
-          ['After', natUnit],
-          ['ConditionPathExists', dnsmasq],
-          ['StopWhenUnneeded', 'yes'],
-        ]),
-        section('Service', [
-          // Its first process ends when the second one listens.
-          ['Type', 'forking'],
-          [
-            'ExecStart',
-            execLine([
-              dnsmasq,
-              '--conf-file=/dev/null',
-              '--pid-file=',
-              `--interface=${machineBridge.bridge}`,
-              '--except-interface=lo',
-              '--bind-interfaces',
-              '--no-hosts',
-              '--hostsdir=/run/names',
-              // A name that was asked for before its container was there is not held to be none afterwards.
-              '--no-negcache',
-              '--cache-size=1000',
-            ]),
-          ],
-          ['Restart', 'on-failure'],
-          ['RestartSec', '1'],
-          ['RuntimeDirectory', dnsRuntime],
-          ['BindReadOnlyPaths', `${namesDirectory(machineBridge)}:/run/names`],
-          ['DynamicUser', 'yes'],
-          ['AmbientCapabilities', 'CAP_NET_BIND_SERVICE'],
-          ['CapabilityBoundingSet', 'CAP_NET_BIND_SERVICE'],
-          ['MemoryMax', '64M'],
-        ]),
-      ],
-    ),
-  );
 
 const lingerText = () =>
   renderUnit(
@@ -141,7 +98,7 @@ export function containerBridgeSteps(subnets: Subnets): HostStep[] {
   return [
     ...bridgeSteps(machineBridge, subnets),
     write(leavePath, leaveScript, 0o755),
-    write(unitPath(dnsUnit), dnsText()),
+    write(unitPath(dnsUnit), nameServerText(nameServer)),
     write(unitPath(lingerUnit), lingerText()),
     write(unitPath(leaveUnit), leaveText()),
   ];

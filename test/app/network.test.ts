@@ -5,7 +5,7 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { after, before, suite, test } from 'node:test';
 import { anInterface, close as closeMachines, useMachine } from '../network/machine.ts';
 import { ask, refused, eventually as soon, useStation } from '../network/peers.ts';
-import { debianImage, done, type Fixture, running, spawnlet, system, useImages } from './tools.ts';
+import { debianImage, done, type Fixture, lookUp, running, spawnlet, system, useImages } from './tools.ts';
 
 let images: Fixture;
 let image = '';
@@ -22,10 +22,6 @@ for (;;) { my $r = ""; vec($r, fileno(T), 1) = 1; vec($r, fileno(U), 1) = 1; sel
   if (vec($r, fileno(T), 1)) { my $p = accept(my $c, T); my (undef, $a) = unpack_sockaddr_in6($p);
     syswrite $c, Socket::inet_ntop(AF_INET6, $a) . "\\n"; close $c }
   else { my $p = recv(U, my $m, 99, 0); send(U, $m, 0, $p) } }`;
-
-/** What a name stands for, as the C library's resolver finds it: addresses, IPv4 and IPv6. */
-const lookUp = `use Socket; my ($e, @all) = Socket::getaddrinfo(shift, "", { socktype => SOCK_STREAM });
-print $e ? "$e\\n" : join("", map { (Socket::getnameinfo($_->{addr}, 1 | 2))[1] . "\\n" } @all);`;
 
 before(async () => {
   images = await useImages({

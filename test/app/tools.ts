@@ -172,3 +172,7 @@ export async function useImages(images: Readonly<Record<string, TestImage>>): Pr
     },
   };
 }
+
+/** For perl: what a name stands for, as the C library's resolver finds it, addresses of IPv4 and IPv6. */
+export const lookUp = `use Socket; my ($e, @all) = Socket::getaddrinfo(shift, "", { socktype => SOCK_STREAM });
+print $e ? "$e\\n" : join("", map { (Socket::getnameinfo($_->{addr}, 1 | 2))[1] . "\\n" } @all);`;

@@ -132,14 +132,14 @@ export const labs: Probe = {
 
 export const names: Probe = {
   name: 'dnsmasq',
-  purpose: 'containers on the bridge find each other by name',
+  purpose: 'containers on the bridge find each other by name, and so do pods',
   needs: [],
   look: async ({ host }, signal) => {
     try {
       return ok(await versionOf(host, 'dnsmasq', signal));
     } catch (error) {
       if (!(error instanceof SpawnletError)) throw error;
-      return note('not installed: containers ask the name servers of the host', error.hint);
+      return note('not installed: containers and pods ask the name servers of the host', error.hint);
     }
   },
 };

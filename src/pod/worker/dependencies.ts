@@ -40,6 +40,11 @@ export interface Node {
   readonly publishes: 'plugins' | 'bridge';
   /** Name servers and domains for `dnsPolicy: ClusterFirst`; none without a cluster: as `Default`. */
   readonly dns: { readonly servers: readonly string[]; readonly domain: string };
+  /**
+   * Without a cluster: a directory for a file of each pod, in the form of hosts(5), by which the name server of `dns` knows it;
+   * undefined where pods do not find each other by name.
+   */
+  readonly names?: string;
   /** Processes that a pod may have; undefined: as many as the host. */
   readonly podPidsLimit?: number;
 }

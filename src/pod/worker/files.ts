@@ -54,6 +54,41 @@ export function hostsText(
   return `${[...begin, ...(aliases.length > 0 ? ['', '# hostAliases of the pod', ...aliases] : [])].join('\n')}\n`;
 }
 
+/** What DNS takes: bytes of a name and of each label. */
+const isName = (name: string) =>
+  name.length <= 253 && name.split('.').every(label => label.length <= maxLabel);
+
+/**
+ * Names by which other pods of this host find a pod, in the form of hosts(5). By its own name as they would find a service of it: by
+ * `web` in its namespace, by `web.shop` in others. By hostname and subdomain as a headless service has them, and all pods of
+ * a subdomain by that. By the addresses as Kubernetes has it.
+ */
+export function knownAsText(pod: Pod, identity: PodIdentity, node: Node, ips: readonly string[]): string {
+  const { name, namespace } = identity;
+  const { domain } = node.dns;
+  const subdomain = pod.spec?.subdomain;
+  const full = fqdnOf(pod, identity, node, shortName(pod, identity, node));
+  const names = [
+    `${name}.${namespace}.pod.${domain}`,
+    `${name}.${namespace}.pod`,
+    `${name}.${namespace}.svc.${domain}`,
+    ...(full ? [full, `${subdomain}.${namespace}.svc.${domain}`] : []),
+  ];
+  const lines = ips.map(ip =>
+    [ip, ...new Set(names), `${ip.replaceAll(/[.:]/g, '-')}.${namespace}.pod.${domain}`].filter(isName),
+  );
+  return lines.map(line => `${line.join(' ')}\n`).join('');
+}
+
+const knownAsFile = (directory: string, uid: string) => `${directory}/${uid}`;
+
+/** Tells the name server of pods; it sees the file come. */
+export const knownAsSteps = ({ uid }: PodIdentity, { names }: Node, text: string): HostStep[] =>
+  names === undefined ? [] : [file(knownAsFile(names, uid), text)];
+
+export const knownAsRemoval = (uid: string, { names }: Node): HostStep[] =>
+  names === undefined ? [] : [{ do: 'remove', path: knownAsFile(names, uid) }];
+
 const words = (text: string, key: string): string[] =>
   text
     .split('\n')

@@ -15,6 +15,7 @@ import type { Resources } from '../unit/limits.ts';
 import { directoryOf, type PodIdentity, pidNamespaceOf, type QosClass, runtimeOf } from '../unit/names.ts';
 import { podUnitRemoval, podUnitSteps } from '../unit/pod.ts';
 import type { Node, PodStep } from './dependencies.ts';
+import { knownAsRemoval } from './files.ts';
 
 /** What all containers of a pod share: slice and target, network, and the directories that their files lie in. */
 
@@ -164,6 +165,7 @@ export function sandboxRemoval(pod: Pod, identity: PodIdentity, qos: QosClass, n
       anchor: sharesProcesses(pod),
     }),
     ...(sharesProcesses(pod) ? anchorRemoval(identity) : []),
+    ...knownAsRemoval(uid, node),
     ...cni,
     { do: 'remove-namespace', path: pidNamespaceOf(uid) },
     { do: 'remove-namespace', path: ipcOf(uid) },

@@ -4,8 +4,9 @@ import type { Kept } from '../kept.ts';
 import { running } from '../transition.ts';
 import { follow, hasEnded, isDown } from './follow.ts';
 import { askProbes } from './hooks.ts';
+import { tellNames } from './sandbox.ts';
 import { stopContainer } from './stop.ts';
-import { memberOf, type Work } from './work.ts';
+import { factsOf, memberOf, type Work } from './work.ts';
 
 /** Whether this systemd has the pod's target up: it goes with a boot, also where the kernel stays, as in a lab. */
 async function isUp({ deps, identity }: Work, signal: AbortSignal): Promise<boolean> {
@@ -26,6 +27,8 @@ export async function goOn(work: Work, former: Kept, signal: AbortSignal): Promi
     hostIPs: deps.node.addresses,
     ...(lostSandbox && { sandbox: { kind: 'none' } }),
   }));
+  // Somebody may answer for names who was not there when the pod was made.
+  if (!lostSandbox && sandbox.kind === 'ready') await tellNames(work, factsOf(work).podIPs, signal);
   for (const [name, { state }] of Object.entries(containers)) {
     if (state.kind !== 'running' && state.kind !== 'starting') continue;
     if (isSameBoot) await goOnWith(work, name, signal);

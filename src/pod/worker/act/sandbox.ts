@@ -4,7 +4,7 @@ import { SpawnletError } from '../../../host/error.ts';
 import { readResult } from '../../../network/cni/record.ts';
 import { anchorSteps } from '../../unit/anchor.ts';
 import { planVolumes } from '../../volumes/plan.ts';
-import { hostnameOf, hostsText, nameSteps, resolvText } from '../files.ts';
+import { hostnameOf, hostsText, knownAsSteps, knownAsText, nameSteps, resolvText } from '../files.ts';
 import { networkRecord, sandboxSteps, sharesProcesses } from '../sandbox.ts';
 import { volumeFacts } from '../volumes.ts';
 import { factsOf, messageText, type Work } from './work.ts';
@@ -25,7 +25,9 @@ export async function makeSandbox(work: Work, signal: AbortSignal): Promise<void
     await deps.perform(planVolumes(pod, volumes), signal);
     const result = await readResult(host.files, networkRecord(identity.uid));
     const ips = (result?.addresses ?? []).map(({ address }) => address.replace(/\/.*$/, ''));
-    await writeNames(work, pod.spec?.hostNetwork ? node.addresses : ips, signal);
+    const reached = pod.spec?.hostNetwork ? node.addresses : ips;
+    await writeNames(work, reached, signal);
+    await tellNames(work, reached, signal);
     const resources = pod.spec?.resources;
     await record.observe(observed => ({
       ...observed,
@@ -57,4 +59,14 @@ async function writeNames(
     hostname: hostnameOf(pod, identity, node),
   };
   await deps.perform(nameSteps(identity, texts), signal);
+}
+
+/** Has others find the pod by name. */
+export async function tellNames(
+  { deps, identity, record: { pod } }: Work,
+  ips: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const { node } = deps;
+  await deps.perform(knownAsSteps(identity, node, knownAsText(pod, identity, node, ips)), signal);
 }
