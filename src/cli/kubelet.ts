@@ -1,13 +1,16 @@
 import { readFile } from 'node:fs/promises';
+import { isIPv4 } from 'node:net';
 import { resolve } from 'node:path';
 import { parseCount } from '../app/request.ts';
 import { parseProfile, profilePath } from '../engine/seccomp.ts';
 import { messageOf, SpawnletError } from '../host/error.ts';
 import { Agent, identityOf } from '../kubelet/agent.ts';
 import { readManifests, watchManifests } from '../kubelet/manifests.ts';
-import { networkSetUp, standaloneNode, withNames } from '../kubelet/node.ts';
+import { type NodeSettings, networkSetUp, standaloneNode, withNames } from '../kubelet/node.ts';
 import { agentUnitPath, installSteps, uninstallSteps } from '../kubelet/unit.ts';
 import { Manifests, nothingWanted, objectsOf } from '../kubelet/wanted.ts';
+import { defaultRange } from '../network/cni/default.ts';
+import { parseCidr } from '../network/subnet.ts';
 import { kubeletLimits } from '../pod/restart/backoff.ts';
 import type { Objects, WorkerDependencies } from '../pod/worker/dependencies.ts';
 import { defineCommand, dryRunOption } from './command.ts';
@@ -25,6 +28,7 @@ export const manifestsOf = (options: { readonly 'pod-manifest-path': string | un
 
 const agentOptions = {
   ...manifestOption,
+  'pod-cidr': { type: 'string', value: 'CIDR', help: `IPv4 addresses of pods (${defaultRange.v4})` },
   'pod-max-pids': {
     type: 'string',
     value: 'NUMBER',
@@ -34,11 +38,33 @@ const agentOptions = {
 
 interface AgentOptions {
   readonly 'pod-manifest-path': string | undefined;
+  readonly 'pod-cidr': string | undefined;
   readonly 'pod-max-pids': string | undefined;
 }
 
 const pidsOf = ({ 'pod-max-pids': text }: AgentOptions): number | undefined =>
   text === undefined || text === '-1' ? undefined : parseCount('pod-max-pids', text, 1);
+
+/** An IPv4 network by its first address. */
+function isRange(text: string): boolean {
+  const { address = '', prefix = 32 } = parseCidr(text) ?? {};
+  const number = address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+  return isIPv4(address) && prefix > 0 && prefix <= 30 && number % 2 ** (32 - prefix) === 0;
+}
+
+/** @throws ERR_FLAG_VALUE for what is no network with room for a pod */
+function settingsOf(options: AgentOptions): NodeSettings {
+  const podPidsLimit = pidsOf(options);
+  const text = options['pod-cidr'];
+  if (text !== undefined && !isRange(text))
+    throw new SpawnletError('ERR_FLAG_VALUE', `--pod-cidr does not take '${text}'`, {
+      hint: 'an IPv4 network with room for a bridge and a pod, as in 10.88.0.0/16',
+    });
+  return {
+    ...(podPidsLimit !== undefined && { podPidsLimit }),
+    ...(text !== undefined && { range: { v4: text } }),
+  };
+}
 
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
@@ -51,7 +77,7 @@ async function dependencies(
   return {
     ...(await context.images()),
     host: context.host,
-    node: standaloneNode(pidsOf(options)),
+    node: standaloneNode(settingsOf(options)),
     objects,
     limits: kubeletLimits(),
     systemd: () => context.systemd(),
@@ -96,8 +122,9 @@ export const kubelet = defineCommand({
       claims: namespace => objects.claims(namespace),
     });
     const manifests = new Manifests(deps.node.name);
-    await deps.perform(networkSetUp(), signal);
-    const node = await withNames(deps, error => say(messageOf(error)), signal);
+    const settings = settingsOf(options);
+    await deps.perform(networkSetUp(settings), signal);
+    const node = await withNames(deps, settings, error => say(messageOf(error)), signal);
     const agent = new Agent({ ...deps, node }, signal, error => say(messageOf(error)));
     await agent.takeUp();
     const read = async () => {
@@ -113,12 +140,13 @@ export const kubelet = defineCommand({
 });
 
 function forUnit({ words }: Context, options: AgentOptions): string[] {
-  const pids = pidsOf(options);
+  const { podPidsLimit, range } = settingsOf(options);
   return [
     ...words,
     'kubelet',
     ...(options['pod-manifest-path'] === undefined ? [] : ['--pod-manifest-path', manifestsOf(options)]),
-    ...(pids === undefined ? [] : [`--pod-max-pids=${pids}`]),
+    ...(range === undefined ? [] : [`--pod-cidr=${range.v4}`]),
+    ...(podPidsLimit === undefined ? [] : [`--pod-max-pids=${podPidsLimit}`]),
   ];
 }
 

@@ -1,6 +1,6 @@
 import { availableParallelism, hostname, networkInterfaces, totalmem } from 'node:os';
 import { persistentUnits } from '../names.ts';
-import { defaultNetwork, defaultRange } from '../network/cni/default.ts';
+import { defaultNetwork, defaultRange, type Range } from '../network/cni/default.ts';
 import { markOf, type NameServer, nameServerText } from '../network/name-server.ts';
 import { bridgeSteps, cniBridge, namesDirectory } from '../network/nat-bridge.ts';
 import { addressOf, hostAddress } from '../network/subnet.ts';
@@ -30,9 +30,17 @@ const nameServer: NameServer = {
   domains: [clusterDomain, 'pod'],
 };
 
+/** What whoever starts the agent has decided of its node; what is undefined is as the host has it. */
+export interface NodeSettings {
+  /** Processes that each pod may have. */
+  readonly podPidsLimit?: number;
+  /** Where pods get their addresses from; the bridge takes it up when it is made. */
+  readonly range?: Range;
+}
+
 /** What the network of pods needs of the host, before the first pod. */
-export const networkSetUp = (): PodStep[] => [
-  ...bridgeSteps(cniBridge, defaultRange),
+export const networkSetUp = ({ range = defaultRange }: NodeSettings): PodStep[] => [
+  ...bridgeSteps(cniBridge, range),
   {
     do: 'write-file',
     path: `${persistentUnits}/${nameServer.unit}`,
@@ -50,6 +58,7 @@ export const networkSetUp = (): PodStep[] => [
  */
 export async function withNames(
   { node, host, perform }: Pick<WorkerDependencies, 'node' | 'host' | 'perform'>,
+  { range = defaultRange }: NodeSettings,
   told: (error: unknown) => void,
   signal: AbortSignal,
 ): Promise<Node> {
@@ -61,22 +70,18 @@ export async function withNames(
     return node;
   }
   if (!(await host.files.look(markOf(nameServer)))) return node;
-  const address = addressOf(hostAddress(defaultRange, 1).v4);
+  const address = addressOf(hostAddress(range, 1).v4);
   return { ...node, dns: { ...node.dns, servers: [address] }, names: namesDirectory(cniBridge) };
 }
 
-/**
- * This host as a node without a cluster.
- *
- * @param podPidsLimit processes that each pod may have; undefined: as many as the host
- */
-export function standaloneNode(podPidsLimit?: number): Node {
+/** This host as a node without a cluster. */
+export function standaloneNode({ podPidsLimit, range = defaultRange }: NodeSettings): Node {
   return {
     name: hostname(),
     addresses: addresses(),
     memory: totalmem(),
     cpu: availableParallelism() * 1000,
-    network: defaultNetwork(podNetwork, cniBridge.bridge, defaultRange),
+    network: defaultNetwork(podNetwork, cniBridge.bridge, range),
     publishes: 'bridge',
     dns: { servers: [], domain: clusterDomain },
     ...(podPidsLimit !== undefined && { podPidsLimit }),

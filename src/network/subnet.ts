@@ -91,8 +91,8 @@ export function hostAddress(subnets: Subnets, host: number): Subnets;
 export function hostAddress(range: Range, host: number): Range;
 export function hostAddress(subnets: Range, host: number): Range {
   const [base, prefix] = subnets.v4.split('/');
-  const [a, b, c] = (base ?? '').split('.').map(Number) as [number, number, number];
-  const v4 = `${a}.${b}.${c + (host >> 8)}.${host & 255}/${prefix}`;
+  const [a, b, c, d] = (base ?? '').split('.').map(Number) as [number, number, number, number];
+  const v4 = `${a}.${b}.${c + ((d + host) >> 8)}.${(d + host) & 255}/${prefix}`;
   if (subnets.v6 === undefined) return { v4 };
   const [v6, length] = subnets.v6.split('/');
   return { v4, v6: `${v6}${host.toString(16)}/${length}` };

@@ -13,6 +13,8 @@ import { isReady, podOf } from './agent.ts';
 const spawnlet = join(checkout, 'bin/spawnlet');
 const image = 'localhost/images:box';
 const forever = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
+/** Room for five pods beside the bridge. */
+const range = '10.89.0.0/29';
 const container = (script: string) => ({ name: 'main', image, command: ['sh', '-c', script] });
 
 async function reboot(lab: TestLab): Promise<void> {
@@ -52,10 +54,18 @@ test('pods come back after a boot with their restart counts, finished ones do no
       });
     await lab.read([spawnlet, 'image', 'pull', `oci:${directory}/images:box`]);
     await lab.read(['cp', '-r', `${directory}/manifests`, '/etc/spawnlet-manifests']);
-    await lab.read([spawnlet, 'kubelet', 'install', '--pod-manifest-path', '/etc/spawnlet-manifests']);
+    await lab.read([
+      spawnlet,
+      'kubelet',
+      'install',
+      '--pod-manifest-path',
+      '/etc/spawnlet-manifests',
+      '--pod-cidr',
+      range,
+    ]);
     const first = await settled();
     const once = await named('once');
-    for (let boot = 1; boot <= 2; boot++) {
+    for (let boot = 1; boot <= 3; boot++) {
       await reboot(lab);
       const later = await eventually(async () => {
         const found = await settled();
@@ -65,8 +75,10 @@ test('pods come back after a boot with their restart counts, finished ones do no
       assert.equal(later.status?.startTime, first.status?.startTime);
     }
     assert.deepEqual((await named('once'))?.status?.containerStatuses, once?.status?.containerStatuses);
-    const leases = await lab.read(['sh', '-c', 'ls /run/spawnlet/cni/spawnlet-pods | grep -c ^10']);
-    assert.equal(leases.trim(), '1');
+    const leases = await lab.read(['sh', '-c', 'ls /run/spawnlet/cni/spawnlet-pods | grep ^10']);
+    const { podIP } = (await named('stays'))?.status ?? {};
+    assert.match(podIP ?? '', /^10\.89\.0\.[2-6]$/);
+    assert.equal(leases, `${podIP}\n`);
     assert.match(await lab.read(['systemctl', 'is-active', 'spawnlet-kubelet']), /^active$/m);
     await lab.read([spawnlet, 'kubelet', 'uninstall']);
     assert.equal((await lab.exec(['systemctl', 'cat', 'spawnlet-kubelet'])).code, 1);
