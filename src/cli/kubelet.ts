@@ -4,9 +4,11 @@ import { parseProfile, profilePath } from '../engine/seccomp.ts';
 import { messageOf, SpawnletError } from '../host/error.ts';
 import { Agent, identityOf } from '../kubelet/agent.ts';
 import { readManifests, watchManifests } from '../kubelet/manifests.ts';
-import { networkSetUp, standaloneNode } from '../kubelet/node.ts';
+import { podNetworks } from '../kubelet/network.ts';
+import { standaloneNode } from '../kubelet/node.ts';
 import { installSteps, uninstallSteps } from '../kubelet/unit.ts';
 import { Manifests, nothingWanted, objectsOf } from '../kubelet/wanted.ts';
+import { confDirectory } from '../network/cni/directory.ts';
 import { kubeletLimits } from '../pod/restart/backoff.ts';
 import type { Objects, WorkerDependencies } from '../pod/worker/dependencies.ts';
 import { defineCommand, dryRunOption } from './command.ts';
@@ -19,17 +21,36 @@ export const manifestOption = {
   'pod-manifest-path': { type: 'string', value: 'DIR', help: `manifests to run (${defaultManifests})` },
 } as const;
 
+/** What the agent itself takes. */
+const agentOptions = {
+  ...manifestOption,
+  'cni-conf-dir': {
+    type: 'string',
+    value: 'DIR',
+    help: `network of pods, its first file (${confDirectory})`,
+  },
+} as const;
+
 export const manifestsOf = (options: { readonly 'pod-manifest-path': string | undefined }): string =>
   resolve(options['pod-manifest-path'] ?? defaultManifests);
 
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
-async function dependencies(context: Context, objects: Objects): Promise<WorkerDependencies> {
+/** @param directory of the network of pods */
+async function dependencies(
+  context: Context,
+  objects: Objects,
+  directory: string,
+): Promise<WorkerDependencies> {
   const applier = await context.applier();
   return {
     ...(await context.images()),
     host: context.host,
     node: standaloneNode(),
+    network: podNetworks(
+      { files: context.host.files, directory, perform: applier.perform.bind(applier), said: say },
+      context.signal,
+    ),
     objects,
     limits: kubeletLimits(),
     systemd: () => context.systemd(),
@@ -56,7 +77,7 @@ export const kubelet = defineCommand({
   summary: 'Run the pods of this host',
   synopsis: '[FLAG…]',
   arity: [0, 0],
-  options: manifestOption,
+  options: agentOptions,
   examples: [['spawnlet kubelet --pod-manifest-path /etc/spawnlet/manifests', 'in the foreground']],
   async run({ options }, context) {
     const { signal, host } = context;
@@ -68,13 +89,16 @@ export const kubelet = defineCommand({
       secret: async (namespace, name) => objects.secret(namespace, name),
       token: () => Promise.reject(new Error('nobody issues tokens here, and the pod was not refused')),
     };
-    const deps = await dependencies(context, {
-      configMap: (namespace, name) => objects.configMap(namespace, name),
-      secret: (namespace, name) => objects.secret(namespace, name),
-      claims: namespace => objects.claims(namespace),
-    });
+    const deps = await dependencies(
+      context,
+      {
+        configMap: (namespace, name) => objects.configMap(namespace, name),
+        secret: (namespace, name) => objects.secret(namespace, name),
+        claims: namespace => objects.claims(namespace),
+      },
+      resolve(options['cni-conf-dir'] ?? confDirectory),
+    );
     const manifests = new Manifests(deps.node.name);
-    await deps.perform(networkSetUp(), signal);
     const agent = new Agent(deps, signal, error => say(messageOf(error)));
     await agent.takeUp();
     const read = async () => {
@@ -89,10 +113,16 @@ export const kubelet = defineCommand({
   },
 });
 
-const forUnit = ({ words }: Context, options: { readonly 'pod-manifest-path': string | undefined }) => [
+/** The agent's words with those flags that were given, their paths whole. */
+const forUnit = (
+  { words }: Context,
+  options: { readonly [name in keyof typeof agentOptions]: string | undefined },
+) => [
   ...words,
   'kubelet',
-  ...(options['pod-manifest-path'] === undefined ? [] : ['--pod-manifest-path', manifestsOf(options)]),
+  ...(Object.keys(agentOptions) as (keyof typeof agentOptions)[]).flatMap(name =>
+    options[name] === undefined ? [] : [`--${name}`, resolve(options[name])],
+  ),
 ];
 
 export const install = defineCommand({
@@ -101,7 +131,7 @@ export const install = defineCommand({
   summary: 'Run the agent as a unit, now and at boot',
   synopsis: '[FLAG…]',
   arity: [0, 0],
-  options: { ...manifestOption, ...dryRunOption },
+  options: { ...agentOptions, ...dryRunOption },
   examples: [['spawnlet kubelet install', 'systemctl status spawnlet-kubelet shows it']],
   async run({ options }, context) {
     const applier = await context.applier();

@@ -1,10 +1,5 @@
 import { availableParallelism, hostname, networkInterfaces, totalmem } from 'node:os';
-import { defaultNetwork, defaultRange } from '../network/cni/default.ts';
-import { bridgeSteps, cniBridge } from '../network/nat-bridge.ts';
-import type { Node, PodStep } from '../pod/worker/dependencies.ts';
-
-/** The name of their network. */
-const podNetwork = 'spawnlet-pods';
+import type { Node } from '../pod/worker/dependencies.ts';
 
 /** Addresses by which others reach this host, the first one IPv4 if there is any. */
 function addresses(): string[] {
@@ -16,12 +11,6 @@ function addresses(): string[] {
   return [...of('IPv4').slice(0, 1), ...of('IPv6').slice(0, 1)];
 }
 
-/** What the network of pods needs of the host, before the first pod. */
-export const networkSetUp = (): PodStep[] => [
-  ...bridgeSteps(cniBridge, defaultRange),
-  { do: 'start-unit', name: cniBridge.unit },
-];
-
 /** This host as a node without a cluster. */
 export function standaloneNode(): Node {
   return {
@@ -29,8 +18,6 @@ export function standaloneNode(): Node {
     addresses: addresses(),
     memory: totalmem(),
     cpu: availableParallelism() * 1000,
-    network: defaultNetwork(podNetwork, cniBridge.bridge, defaultRange),
-    publishes: 'bridge',
     dns: { servers: [], domain: 'cluster.local' },
   };
 }
