@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import { crunWords } from '../engine/crun.ts';
 import { engines } from '../engine/engines.ts';
-import { execIn, type ProcessSpec } from '../engine/exec.ts';
+import { captureIn, execIn, type ProcessSpec } from '../engine/exec.ts';
 import { compiledFilter, keepFilter } from '../engine/filter-cache.ts';
 import type { Applier, Plan } from '../host/apply.ts';
 import { SpawnletError } from '../host/error.ts';
@@ -15,6 +15,16 @@ import type { SystemdClient } from '../systemd/client.ts';
 import type { SystemdStep } from '../systemd/executors.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
 import { hostFacts, imageFacts } from './facts.ts';
+import {
+  afterResult,
+  type Health,
+  type Healthcheck,
+  type HealthResult,
+  healthOf,
+  keptOutput,
+  type OnFailure,
+  parseHealth,
+} from './health.ts';
 import { type ImageAccess, imageFor } from './image.ts';
 import type { DecidedNetwork } from './network.ts';
 import { type AppStep, annotation, bundleFiles, planRemove, planRun, type RunPlan, unitOf } from './plan.ts';
@@ -47,6 +57,8 @@ export interface App {
   readonly state: AppState;
   /** What it has of spawnlet's own bridge; undefined if it is not on it. */
   readonly network: ContainerNetwork | undefined;
+  /** How it is asked whether it is well, and what it said; undefined if it is not. */
+  readonly health: { readonly check: Healthcheck; readonly known: Health } | undefined;
 }
 
 interface Bundle {
@@ -99,6 +111,9 @@ export class Apps {
         ? (await import('./network.ts')).connectionOf(request, network)
         : network.kind;
     const spec = containerOf(request, found, facts, connection);
+    const health = healthOf(request, found.config);
+    if (health && request.engine === 'nspawn')
+      throw refusedBy('nspawn', 'health checks', 'leave them out: --no-healthcheck');
     const missing = engines[request.engine].refuse(spec);
     if (missing) throw refusedBy(request.engine, missing.flag, missing.hint);
     const filter =
@@ -112,6 +127,7 @@ export class Apps {
       image: found,
       network,
       now,
+      health,
       spawnlet: words,
       ...(filter && { filter }),
       ...options,
@@ -268,7 +284,55 @@ export class Apps {
       record,
       state: stateOf(unit, record, constants.signals),
       network: await readContainerNetwork(files, directoryOf(name)),
+      health: await this.#healthOf(name, notes[annotation.health], unit.InvocationID),
     };
+  }
+
+  async #healthOf(name: string, note: string | undefined, invocation: string): Promise<App['health']> {
+    if (note === undefined) return undefined;
+    const text = await this.#deps.host.files.read(healthFileOf(name));
+    return { check: JSON.parse(note) as Healthcheck, known: parseHealth(text, invocation) };
+  }
+
+  /**
+   * Asks a running container whether it is well, notes what it said, and does what is to be done with one that is not.
+   *
+   * @throws ERR_NOT_RUNNING, ERR_NO_HEALTHCHECK
+   */
+  async checkHealth(name: string, signal: AbortSignal): Promise<HealthResult> {
+    const { host } = this.#deps;
+    const { clock, files, locks } = host;
+    // A timer and a person ask one after the other.
+    await using _lock = await locks.wait(`health-${name}`, signal);
+    const app = await this.running(name, signal);
+    const { health } = app;
+    if (!health)
+      throw new SpawnletError('ERR_NO_HEALTHCHECK', `${name} has no health check`, {
+        hint: 'spawnlet run --health-cmd COMMAND, or an image with a HEALTHCHECK',
+      });
+    const { check } = health;
+    const { consoleSize: _size, ...process } = app.bundle.process;
+    const start = clock.now();
+    const answer = await askHealth(
+      host,
+      name,
+      { ...process, args: check.args, terminal: false },
+      check,
+      signal,
+    );
+    const result = { start, end: clock.now(), ...answer };
+    const started = app.state.kind === 'running' ? app.state.since : start;
+    const now = afterResult(health.known, check, result, started);
+    await files.write(healthFileOf(name), `${JSON.stringify(now)}\n`, 0o600);
+    if (now.status === 'unhealthy') await this.#unwell(name, check.onFailure, signal);
+    return result;
+  }
+
+  async #unwell(name: string, action: OnFailure, signal: AbortSignal): Promise<void> {
+    const systemd = await this.#deps.systemd();
+    if (action === 'kill') await this.kill(name, constants.signals.SIGKILL, signal);
+    if (action === 'stop') await systemd.stopUnit(unitOf(name), 'replace', signal);
+    if (action === 'restart') await (await systemd.enqueue('restart', unitOf(name), 'replace', signal)).done;
   }
 
   /** {@link find}, or `ERR_NO_CONTAINER`. */
@@ -373,13 +437,15 @@ export class Apps {
 
   /** @param bridge what takes the bridge away, if that is to go too */
   #removal(
-    { name, request, unit, network }: App,
+    { name, request, unit, network, health }: App,
     bridge: readonly (HostStep | SystemdStep)[],
   ): Plan<AppStep> {
     return planRemove({
       name,
       removeAfterwards: request.removeAfterwards,
       enabled: unit.UnitFileState === 'enabled',
+      // An image that was fetched anew may have lost its check.
+      timed: health !== undefined || request.pull === 'always',
       network: network ? { kind: 'bridged', bridge } : 'other',
     });
   }
@@ -492,6 +558,29 @@ export class Apps {
       manifests: new Set(notes.map(note => note[annotation.digest] ?? '')),
       layers: new Set(notes.flatMap(note => (note[annotation.layers] ?? '').split(','))),
     };
+  }
+}
+
+const healthFileOf = (name: string) => `${directoryOf(name)}/health`;
+
+/** The answer to one question; what does not end in time is killed. */
+async function askHealth(
+  host: Host,
+  name: string,
+  process: ProcessSpec,
+  { timeout }: Healthcheck,
+  signal: AbortSignal,
+): Promise<Pick<HealthResult, 'exitCode' | 'output'>> {
+  const late = AbortSignal.timeout(Math.max(1, timeout));
+  try {
+    const { exitCode, output } = await captureIn(host, name, process, AbortSignal.any([signal, late]));
+    return { exitCode, output: output.subarray(0, keptOutput).toString() };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (late.aborted) return { exitCode: -1, output: `it did not end within ${timeout} ms` };
+    if (error instanceof SpawnletError && error.code === 'ERR_EXEC')
+      return { exitCode: -1, output: error.message };
+    throw error;
   }
 }
 

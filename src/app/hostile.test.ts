@@ -101,6 +101,7 @@ test('what removes a container names every place where it was made', () => {
     name: 'web',
     removeAfterwards: false,
     enabled: true,
+    timed: false,
     network: 'other',
   }).steps.flatMap(step => (step.do === 'remove' ? step.path : []));
   const made = planRun(runPlan()).steps.flatMap(step => ('path' in step ? step.path : []));

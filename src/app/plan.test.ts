@@ -101,6 +101,7 @@ describe('the plan of a run', () => {
   for (const [what, plan] of [
     ['a container that stays', planOf({}, true)],
     ['one that goes when it has ended', planOf({ removeAfterwards: true })],
+    ['one that is asked whether it is well', planOf({ health: { test: ['CMD', 'true'] } })],
     ['one of the engine nspawn', planOf({ engine: 'nspawn' })],
   ] as const) {
     test(`of ${what}: a second apply is empty, and the plan of rm gives back what was before`, async () => {
@@ -116,6 +117,7 @@ describe('the plan of a run', () => {
           name: 'web',
           removeAfterwards: removeAfterwards,
           enabled: plan.enable,
+          timed: plan.health !== undefined,
           network: 'other',
         }),
         signal,
@@ -127,6 +129,7 @@ describe('the plan of a run', () => {
             name: 'web',
             removeAfterwards: removeAfterwards,
             enabled: plan.enable,
+            timed: plan.health !== undefined,
             network: 'other',
           }),
         ),

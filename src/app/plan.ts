@@ -11,6 +11,7 @@ import { networkFile } from '../network/container-file.ts';
 import type { LeaveBridge } from '../network/leave.ts';
 import { addressOf } from '../network/subnet.ts';
 import type { SystemdStep } from '../systemd/executors.ts';
+import { type Healthcheck, healthServiceOf, healthSteps, healthTimerOf, healthUnitPaths } from './health.ts';
 import type { DecidedNetwork } from './network.ts';
 import type { RunRequest } from './request.ts';
 import { directoryOf, type ImageFacts } from './spec.ts';
@@ -38,6 +39,7 @@ export const annotation = {
   digest: 'io.spawnlet.image-digest',
   layers: 'io.spawnlet.layers',
   created: 'io.spawnlet.created',
+  health: 'io.spawnlet.health',
 } as const;
 
 /** Names that containers know their host by: podman's and Docker's. */
@@ -73,6 +75,7 @@ export interface RunPlan {
   /** Whether they take its streams then. */
   readonly attached: boolean;
   readonly enable: boolean;
+  readonly health: Healthcheck | undefined;
   /** The compiled form of the seccomp filter, for crun. */
   readonly filter?: string;
   /** Words that run spawnlet, for a unit that fetches its image before it starts. */
@@ -97,13 +100,17 @@ export function planRun(plan: RunPlan): Plan<AppStep> {
         content: unitText(plan),
         mode: 0o644,
       },
+      ...(isTimed(plan.health) ? healthSteps(request, plan.health, plan.spawnlet) : []),
       ...(plan.enable ? [{ do: 'enable-unit', name: unit } as const] : []),
       { do: 'start-unit', name: unit, fresh: true },
     ],
   };
 }
 
-function unitText({ request, spec, image, spawnlet }: RunPlan): string {
+const isTimed = (health: Healthcheck | undefined): health is Healthcheck =>
+  health !== undefined && health.interval > 0;
+
+function unitText({ request, spec, image, spawnlet, health }: RunPlan): string {
   const options = {
     description: `${image.name} (container ${request.name})`,
     image: image.name,
@@ -112,6 +119,7 @@ function unitText({ request, spec, image, spawnlet }: RunPlan): string {
     removeAfterwards: request.removeAfterwards,
     ...(request.pull === 'always' &&
       !request.removeAfterwards && { pullFirst: [...spawnlet, 'refresh', request.name] }),
+    ...(isTimed(health) && { wants: [healthTimerOf(request.name)] }),
   };
   return containerUnit(spec, options, engines[request.engine].lines(spec, request));
 }
@@ -132,7 +140,7 @@ function directories({ directory: at, volumes, layers }: ContainerSpec, image: I
 
 /** The files of the bundle; they alone change when a container's image is fetched anew. */
 export function bundleFiles(plan: RunPlan): AppStep[] {
-  const { request, spec, image, network, now, filter } = plan;
+  const { request, spec, image, network, now, filter, health } = plan;
   const file = (name: string, content: string, mode: number): AppStep => ({
     do: 'write-file',
     path: `${spec.directory}/${name}`,
@@ -148,6 +156,7 @@ export function bundleFiles(plan: RunPlan): AppStep[] {
       [annotation.digest]: image.digest,
       [annotation.layers]: image.layerKeys.join(','),
       [annotation.created]: new Date(now).toISOString(),
+      ...(health && { [annotation.health]: JSON.stringify(health) }),
       ...(filter !== undefined && { [filterAnnotation]: filter }),
     }),
     undefined,
@@ -180,6 +189,8 @@ export interface Removal {
   readonly name: string;
   readonly removeAfterwards: boolean;
   readonly enabled: boolean;
+  /** Whether a timer asks for its health. */
+  readonly timed: boolean;
   /** `bridged`: it is on spawnlet's own bridge; with what takes the bridge away, if nobody else is. */
   readonly network:
     | { readonly kind: 'bridged'; readonly bridge: readonly (HostStep | SystemdStep)[] }
@@ -187,13 +198,20 @@ export interface Removal {
 }
 
 /** What removes a container: exactly what {@link planRun} made. One that runs is killed. */
-export function planRemove({ name, removeAfterwards, enabled, network }: Removal): Plan<AppStep> {
+export function planRemove({ name, removeAfterwards, enabled, timed, network }: Removal): Plan<AppStep> {
   const unit = unitOf(name);
   return {
     title: `rm ${name}`,
     ifInterrupted: 'finish',
     steps: [
       { do: 'kill-unit', name: unit },
+      ...(timed
+        ? ([
+            { do: 'stop-unit', name: healthTimerOf(name) },
+            { do: 'kill-unit', name: healthServiceOf(name) },
+            ...healthUnitPaths(name, removeAfterwards).map(path => ({ do: 'remove', path }) as const),
+          ] as const)
+        : []),
       ...(enabled ? [{ do: 'disable-unit', name: unit } as const] : []),
       ...(network === 'other' ? [] : [{ do: 'leave-bridge', name } as const]),
       { do: 'remove', path: unitPathOf(name, removeAfterwards) },

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import type { TerminalSize } from '../engine/container.ts';
 import type { RestartPolicy } from '../engine/unit.ts';
 import { SpawnletError } from '../host/error.ts';
+import { failureActions, type HealthFlags } from './health.ts';
 
 /** What `spawnlet run` was asked for: values of flags, parsed but not yet matched with an image or a host. */
 export interface RunRequest {
@@ -34,6 +35,7 @@ export interface RunRequest {
   readonly network: 'bridge' | 'host' | 'none';
   /** What is asked of the network; containers that were made before there was a bridge have none. */
   readonly attachment?: AttachmentFlags;
+  readonly health?: HealthFlags;
   /** More lines of /etc/hosts. */
   readonly hosts?: readonly HostEntry[];
   readonly restart: RestartPolicy;
@@ -325,4 +327,29 @@ export function parseHost(text: string): HostEntry {
   if (/^[a-z0-9_]([a-z0-9._-]*[a-z0-9])?$/i.test(name) && (gateway || isIP(address) !== 0))
     return { name, ...(!gateway && { address }) };
   throw flagError('add-host', text, 'as in --add-host db:10.0.0.5 or --add-host host:host-gateway');
+}
+
+const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** Milliseconds of `30s`, `1m30s`, `500ms`, as podman takes them. */
+export function parseDuration(flag: string, text: string): number {
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
+  if (parts.length > 0 && parts.map(([part]) => part).join('') === text)
+    return parts.reduce((sum, [, count, unit]) => sum + Number(count) * (units[unit ?? ''] ?? 0), 0);
+  throw flagError(flag, text, 'a time, as in 30s, 500ms or 1m30s');
+}
+
+/** `--health-cmd`: a command for the shell, a JSON list as the image's HEALTHCHECK has it, or `none`. */
+export function parseHealthCommand(text: string): readonly string[] {
+  if (text === 'none') return ['NONE'];
+  if (!text.startsWith('[')) return ['CMD-SHELL', text];
+  const words = parseEntrypoint(text);
+  return /^(?:CMD|CMD-SHELL|NONE)$/.test(words[0] ?? '') ? words : ['CMD', ...words];
+}
+
+/** `--health-on-failure`. */
+export function parseOnFailure(text: string): (typeof failureActions)[number] {
+  const found = failureActions.find(action => action === text);
+  if (found) return found;
+  throw flagError('health-on-failure', text, `one of ${failureActions.join(', ')}`);
 }

@@ -13,6 +13,13 @@ function stateOf(app: App) {
   return 'ended' in app.state ? { ...app.state, ended: rfc3339(ended) } : app.state;
 }
 
+/** What is known of its health, with times as RFC 3339 has them. */
+const healthOf = ({ known }: NonNullable<App['health']>) => ({
+  status: known.status,
+  failingStreak: known.failing,
+  log: known.log.map(({ start, end, ...rest }) => ({ start: rfc3339(start), end: rfc3339(end), ...rest })),
+});
+
 const lastRunOf = ({ record }: App) =>
   record === undefined ? null : { ...record, ended: rfc3339(record.ended * 1000) };
 
@@ -41,6 +48,7 @@ export const inspect = defineCommand({
       ...rowOf(app, context.host.clock.now()),
       imageDigest: app.imageDigest,
       state: stateOf(app),
+      ...(app.health && { healthcheck: app.health.check, health: healthOf(app.health) }),
       lastRun: lastRunOf(app),
       unitFile: unitPathOf(app.name, app.request.removeAfterwards),
       unitProperties: propertiesOf(app),

@@ -6,6 +6,7 @@ import { parseProfile, profilePath } from '../engine/seccomp.ts';
 import { messageOf, SpawnletError } from '../host/error.ts';
 import { Agent, identityOf } from '../kubelet/agent.ts';
 import { readManifests, watchManifests } from '../kubelet/manifests.ts';
+import { bridgeNetwork, networkIn } from '../kubelet/network.ts';
 import { type NodeSettings, networkSetUp, standaloneNode, withNames } from '../kubelet/node.ts';
 import { agentUnitPath, installSteps, uninstallSteps } from '../kubelet/unit.ts';
 import { Manifests, nothingWanted, objectsOf } from '../kubelet/wanted.ts';
@@ -28,6 +29,11 @@ export const manifestsOf = (options: { readonly 'pod-manifest-path': string | un
 
 const agentOptions = {
   ...manifestOption,
+  'cni-conf-dir': {
+    type: 'string',
+    value: 'DIR',
+    help: 'network of pods: its first file, as in /etc/cni/net.d',
+  },
   'pod-cidr': { type: 'string', value: 'CIDR', help: `IPv4 addresses of pods (${defaultRange.v4})` },
   'pod-max-pids': {
     type: 'string',
@@ -38,6 +44,7 @@ const agentOptions = {
 
 interface AgentOptions {
   readonly 'pod-manifest-path': string | undefined;
+  readonly 'cni-conf-dir': string | undefined;
   readonly 'pod-cidr': string | undefined;
   readonly 'pod-max-pids': string | undefined;
 }
@@ -54,6 +61,10 @@ function isRange(text: string): boolean {
 
 /** @throws ERR_FLAG_VALUE for what is no network with room for a pod */
 function settingsOf(options: AgentOptions): NodeSettings {
+  if (options['cni-conf-dir'] !== undefined && options['pod-cidr'] !== undefined)
+    throw new SpawnletError('ERR_FLAG_CONFLICT', '--cni-conf-dir and --pod-cidr do not go together', {
+      hint: 'the plugins of the network give addresses: see its "ipam"',
+    });
   const podPidsLimit = pidsOf(options);
   const text = options['pod-cidr'];
   if (text !== undefined && !isRange(text))
@@ -74,10 +85,17 @@ async function dependencies(
   objects: Objects,
 ): Promise<WorkerDependencies> {
   const applier = await context.applier();
+  const settings = settingsOf(options);
+  const directory = options['cni-conf-dir'];
+  const bridge = bridgeNetwork(settings);
   return {
     ...(await context.images()),
     host: context.host,
-    node: standaloneNode(settingsOf(options)),
+    node: standaloneNode(settings),
+    network:
+      directory === undefined
+        ? () => Promise.resolve(bridge)
+        : networkIn(context.host.files, resolve(directory), say),
     objects,
     limits: kubeletLimits(),
     systemd: () => context.systemd(),
@@ -96,6 +114,16 @@ async function refuseOwnMounts({ files }: Context['host']): Promise<void> {
   throw new SpawnletError('ERR_MOUNT_NAMESPACE', 'the agent has a mount namespace of its own', {
     hint: 'spawnlet kubelet install, or: nsenter --mount=/proc/1/ns/mnt spawnlet kubelet',
   });
+}
+
+/** The node with spawnlet's own bridge for its pods, and with names on it. */
+async function withBridge(
+  deps: WorkerDependencies,
+  settings: NodeSettings,
+  signal: AbortSignal,
+): Promise<WorkerDependencies['node']> {
+  await deps.perform(networkSetUp(settings), signal);
+  return withNames(deps, settings, error => say(messageOf(error)), signal);
 }
 
 export const kubelet = defineCommand({
@@ -122,9 +150,8 @@ export const kubelet = defineCommand({
       claims: namespace => objects.claims(namespace),
     });
     const manifests = new Manifests(deps.node.name);
-    const settings = settingsOf(options);
-    await deps.perform(networkSetUp(settings), signal);
-    const node = await withNames(deps, settings, error => say(messageOf(error)), signal);
+    const node =
+      options['cni-conf-dir'] === undefined ? await withBridge(deps, settingsOf(options), signal) : deps.node;
     const agent = new Agent({ ...deps, node }, signal, error => say(messageOf(error)));
     await agent.takeUp();
     const read = async () => {
@@ -141,10 +168,12 @@ export const kubelet = defineCommand({
 
 function forUnit({ words }: Context, options: AgentOptions): string[] {
   const { podPidsLimit, range } = settingsOf(options);
+  const networks = options['cni-conf-dir'];
   return [
     ...words,
     'kubelet',
     ...(options['pod-manifest-path'] === undefined ? [] : ['--pod-manifest-path', manifestsOf(options)]),
+    ...(networks === undefined ? [] : [`--cni-conf-dir=${resolve(networks)}`]),
     ...(range === undefined ? [] : [`--pod-cidr=${range.v4}`]),
     ...(podPidsLimit === undefined ? [] : [`--pod-max-pids=${podPidsLimit}`]),
   ];

@@ -1,4 +1,5 @@
 import type { App } from '../app/app.ts';
+import type { Health } from '../app/health.ts';
 import type { AppState } from '../app/status.ts';
 import { signalName } from '../engine/signal.ts';
 import type { PublishedPort } from '../network/spec.ts';
@@ -38,10 +39,15 @@ const times = (count: number) => (count === 1 ? 'once' : `${count} times`);
  * `Up 5 minutes`, `Exited (137) 3 minutes ago, out of memory`, `Restarting (1) 1 second ago`: podman's and docker's words.
  * `restarts` is how often systemd has started it again since somebody did.
  */
-export function describeState(state: AppState, restarts: number, now: number): string {
+export function describeState(
+  state: AppState,
+  restarts: number,
+  now: number,
+  health?: Health['status'],
+): string {
   if (state.kind === 'running') {
     const again = restarts > 0 ? `, restarted ${times(restarts)}` : '';
-    return `Up ${duration(now - state.since)}${again}`;
+    return `Up ${duration(now - state.since)}${again}${health === undefined ? '' : ` (${health})`}`;
   }
   const word = `${state.kind.slice(0, 1).toUpperCase()}${state.kind.slice(1)}`;
   if (!('exitCode' in state)) return word;
@@ -65,7 +71,8 @@ export function rowOf(app: App, now: number) {
     command: app.bundle.process.args.join(' '),
     created: app.created,
     state: state.kind,
-    status: describeState(state, app.unit.NRestarts, now),
+    status: describeState(state, app.unit.NRestarts, now, app.health?.known.status),
+    ...(app.health && state.kind === 'running' && { health: app.health.known.status }),
     started: rfc3339(started),
     ended: rfc3339(ended),
     ...('exitCode' in state && { exitCode: state.exitCode, oomKilled: state.oomKilled }),

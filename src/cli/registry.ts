@@ -169,6 +169,12 @@ export const entries: readonly Entry[] = [
     load: async () => (await import('./lifecycle.ts')).rm,
   },
   {
+    name: 'healthcheck run',
+    group: 'Containers',
+    summary: 'Ask a container whether it is well',
+    load: async () => (await import('./healthcheck.ts')).healthcheck,
+  },
+  {
     name: 'refresh',
     group: 'Containers',
     summary: "Fetch a container's image anew, before its unit starts",

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { basename, resolve } from 'node:path';
 import type { Apps } from '../app/app.ts';
+import type { HealthFlags } from '../app/health.ts';
 import * as flags from '../app/request.ts';
 import type { Session } from '../app/session.ts';
 import { loadSockets } from '../engine/attach.ts';
@@ -85,6 +86,22 @@ const options = {
     help: "signal that asks it to end (the image's, or SIGTERM)",
   },
   'stop-timeout': { type: 'string', value: 'SECONDS', help: 'time until SIGKILL (10)' },
+  'health-cmd': {
+    type: 'string',
+    value: 'COMMAND',
+    help: 'command in it that tells whether it is well, or none',
+  },
+  'health-interval': { type: 'string', value: 'TIME', help: 'between two checks (30s), or disable' },
+  'health-timeout': { type: 'string', value: 'TIME', help: 'a check that takes longer has failed (30s)' },
+  'health-retries': { type: 'string', value: 'NUMBER', help: 'failures until it is unhealthy (3)' },
+  'health-start-period': { type: 'string', value: 'TIME', help: 'failures do not count so long (0s)' },
+  'health-on-failure': {
+    type: 'string',
+    value: 'ACTION',
+    choices: ['none', 'kill', 'restart', 'stop'],
+    help: 'none (default), kill, restart or stop',
+  },
+  'no-healthcheck': { type: 'boolean', help: "leave the image's health check out" },
   label: { type: 'strings', short: 'l', value: 'NAME=VALUE', help: 'note something about it' },
   pull: {
     type: 'string',
@@ -129,7 +146,14 @@ const refused: Readonly<Record<string, string>> = {
   pid: 'the container has a PID namespace of its own',
   ipc: 'the container has an IPC namespace of its own',
   uts: 'the container has a UTS namespace of its own; --hostname sets its name',
-  'health-cmd': 'health checks are not there yet',
+  'health-startup-cmd': '--health-start-period is the time in which failures do not count',
+  'health-startup-interval': '--health-start-period is the time in which failures do not count',
+  'health-startup-retries': '--health-start-period is the time in which failures do not count',
+  'health-startup-success': '--health-start-period is the time in which failures do not count',
+  'health-startup-timeout': '--health-start-period is the time in which failures do not count',
+  'health-log-destination': 'spawnlet inspect NAME has the last five results',
+  'health-max-log-count': 'spawnlet inspect NAME has the last five results',
+  'health-max-log-size': 'spawnlet inspect NAME has the first 500 bytes of each',
   secret: 'use --env-file, or bind a file of mode 0600',
   platform: 'spawnlet image pull --platform, then run',
   cidfile: 'the name is the ID: --name',
@@ -202,6 +226,7 @@ async function requestOf(
     network,
     ...(network === 'bridge' && { attachment: attachmentOf(given) }),
     ...(given['add-host'].length > 0 && { hosts: given['add-host'].map(flags.parseHost) }),
+    ...optional('health', healthFlags(given)),
     restart: flags.parseRestart(given.restart ?? 'no'),
     ...optional(
       'stopSignal',
@@ -220,6 +245,29 @@ async function requestOf(
     tlsVerify: given['tls-verify'],
     ...optional('authFile', authFileOf(given.authfile, env)),
   };
+}
+
+/** What was asked for of health checks; undefined if nothing was. */
+function healthFlags(given: RunInput['options']): HealthFlags | undefined {
+  const time = (name: 'health-interval' | 'health-timeout' | 'health-start-period') => {
+    const text = given[name];
+    if (text === undefined) return undefined;
+    return name === 'health-interval' && text === 'disable' ? 0 : flags.parseDuration(name, text);
+  };
+  const retries = given['health-retries'];
+  const all = {
+    test: given['health-cmd'] === undefined ? undefined : flags.parseHealthCommand(given['health-cmd']),
+    interval: time('health-interval'),
+    timeout: time('health-timeout'),
+    retries: retries === undefined ? undefined : flags.parseCount('health-retries', retries, 1),
+    startPeriod: time('health-start-period'),
+    onFailure:
+      given['health-on-failure'] === undefined ? undefined : flags.parseOnFailure(given['health-on-failure']),
+  };
+  const asked = Object.entries(all).filter(([, value]) => value !== undefined);
+  if (given['no-healthcheck'])
+    return asked.length === 0 ? 'off' : conflict('--no-healthcheck and --health flags');
+  return asked.length === 0 ? undefined : (Object.fromEntries(asked) as HealthFlags);
 }
 
 const attachmentOf = (given: RunInput['options']): flags.AttachmentFlags => ({

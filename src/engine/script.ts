@@ -144,4 +144,4 @@ ${find}${writeRecord(spec, '"$SERVICE_RESULT"', '"$EXIT_CODE"', '"$EXIT_STATUS"'
 
 /** With `--rm` the container's files go instead, its directory last: who waits for the end waits for that. */
 export const removeScript = ({ name, directory }: ContainerSpec): string =>
-  `rm -rf ${transientUnits}/${name}.service ${directory}\n`;
+  `rm -rf ${transientUnits}/${name}.service ${transientUnits}/${name}:health.* ${directory}\n`;

@@ -20,6 +20,8 @@ export interface UnitOptions {
   readonly removeAfterwards: boolean;
   /** Words that fetch the image before each start. */
   readonly pullFirst?: readonly string[];
+  /** Units that come and go with it. */
+  readonly wants?: readonly string[];
 }
 
 type Assignment = readonly [key: string, value: string];
@@ -111,6 +113,7 @@ export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: 
         ...(spec.network === 'host' ? ([['After', 'network.target nss-lookup.target']] as const) : []),
         ...(typeof spec.network === 'object' ? spec.network.unit : []),
         ...(options.pullFirst ? online : []),
+        ...(options.wants ?? []).map(unit => ['Wants', unit] as const),
         ['RequiresMountsFor', directory],
         ...namespaces.unit,
         ...(options.removeAfterwards ? ([['CollectMode', 'inactive-or-failed']] as const) : []),

@@ -255,6 +255,7 @@ describe('an image config', () => {
     ['a label that is an object', { Labels: { a: {} } }],
     ['a newline in a label’s name', { Labels: { 'a\nb': 'c' } }],
     ['5,000 labels', { Labels: Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`l${i}`, ''])) }],
+    ['a health check that never ends', { Healthcheck: { Test: ['CMD', 'x'], Timeout: -1 } }],
     ['a port that is a path', { ExposedPorts: { '../x': {} } }],
     ['half of a surrogate pair', { User: '\ud800' }],
   ] as const)

@@ -197,6 +197,31 @@ export function parseConfig(bytes: Buffer): ImageConfig {
         throw invalid('.config.ExposedPorts', `has ${JSON.stringify(port)}, which is not a port`);
       return port;
     }),
+    ...parseHealthcheck(field(config, 'Healthcheck')),
+  };
+}
+
+const nanosecondsOfMillisecond = 1e6;
+
+function parseHealthcheck(value: unknown): Pick<ImageConfig, 'healthcheck'> {
+  if (value === undefined) return {};
+  const where = '.config.Healthcheck';
+  const fields = asObject(value, where);
+  const number = (name: string) => {
+    const given = field(fields, name) ?? 0;
+    if (typeof given !== 'number' || !Number.isFinite(given) || given < 0)
+      throw invalid(`${where}.${name}`, 'is no number of at least 0');
+    return given;
+  };
+  const time = (name: string) => Math.ceil(number(name) / nanosecondsOfMillisecond);
+  return {
+    healthcheck: {
+      test: asStrings(field(fields, 'Test'), `${where}.Test`, 'text'),
+      interval: time('Interval'),
+      timeout: time('Timeout'),
+      startPeriod: time('StartPeriod'),
+      retries: Math.floor(number('Retries')),
+    },
   };
 }
 

@@ -54,4 +54,15 @@ export interface ImageConfig {
   readonly volumes: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly exposedPorts: readonly string[];
+  readonly healthcheck?: ImageHealthcheck;
+}
+
+/** Docker's HEALTHCHECK; times are milliseconds, and 0 stands for the default. */
+export interface ImageHealthcheck {
+  /** `NONE`, `CMD` and words, or `CMD-SHELL` and a text. */
+  readonly test: readonly string[];
+  readonly interval: number;
+  readonly timeout: number;
+  readonly startPeriod: number;
+  readonly retries: number;
 }

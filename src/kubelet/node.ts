@@ -1,13 +1,10 @@
 import { availableParallelism, hostname, networkInterfaces, totalmem } from 'node:os';
 import { persistentUnits } from '../names.ts';
-import { defaultNetwork, defaultRange, type Range } from '../network/cni/default.ts';
+import { defaultRange, type Range } from '../network/cni/default.ts';
 import { markOf, type NameServer, nameServerText } from '../network/name-server.ts';
 import { bridgeSteps, cniBridge, namesDirectory } from '../network/nat-bridge.ts';
 import { addressOf, hostAddress } from '../network/subnet.ts';
 import type { Node, PodStep, WorkerDependencies } from '../pod/worker/dependencies.ts';
-
-/** The name of their network. */
-const podNetwork = 'spawnlet-pods';
 
 /** Addresses by which others reach this host, the first one IPv4 if there is any. */
 function addresses(): string[] {
@@ -75,15 +72,11 @@ export async function withNames(
 }
 
 /** This host as a node without a cluster. */
-export function standaloneNode({ podPidsLimit, range = defaultRange }: NodeSettings): Node {
-  return {
-    name: hostname(),
-    addresses: addresses(),
-    memory: totalmem(),
-    cpu: availableParallelism() * 1000,
-    network: defaultNetwork(podNetwork, cniBridge.bridge, range),
-    publishes: 'bridge',
-    dns: { servers: [], domain: clusterDomain },
-    ...(podPidsLimit !== undefined && { podPidsLimit }),
-  };
-}
+export const standaloneNode = ({ podPidsLimit }: NodeSettings): Node => ({
+  name: hostname(),
+  addresses: addresses(),
+  memory: totalmem(),
+  cpu: availableParallelism() * 1000,
+  dns: { servers: [], domain: clusterDomain },
+  ...(podPidsLimit !== undefined && { podPidsLimit }),
+});

@@ -20,6 +20,10 @@ before(async () => {
       Cmd: ['env'],
       Env: ['A=1', 'B=two words', 'C=a\nb', 'D=$x %h "q" \\', 'E=', 'F=a=b', 'A=2'],
     }),
+    asked: debianImage({
+      Cmd: ['sleep', 'infinity'],
+      Healthcheck: { Test: ['CMD', 'echo', 'of the image'], Interval: 3_600_000_000_000 },
+    }),
     user: debianImage({ User: 'app', Cmd: ['id'] }),
     number: debianImage({ User: '4711', Cmd: ['id'] }),
     pair: debianImage({ User: '4711:4712', Cmd: ['id'] }),
@@ -241,4 +245,17 @@ test('no run leaves a mount on the host, or a container', async () => {
   const overlays = await system('findmnt', '--noheadings', '--list', '--output=TARGET', '--types=overlay');
   assert.doesNotMatch(overlays, /spawnlet/);
   assert.equal(await done(['ps', '-aq']), '');
+});
+
+test('its HEALTHCHECK is asked, unless it is left out', async () => {
+  await done(['run', '-d', '--name=asked', images.ref('asked')]);
+  await done(['run', '-d', '--name=left', '--no-healthcheck', images.ref('asked')]);
+  await done(['healthcheck', 'run', 'asked']);
+  const [{ health }] = JSON.parse(await done(['inspect', 'asked'])) as [
+    { health: { status: string; log: readonly { output: string }[] } },
+  ];
+  assert.deepEqual([health.status, health.log.at(-1)?.output], ['healthy', 'of the image\n']);
+  assert.match((await spawnlet(['healthcheck', 'run', 'left'])).err, /ERR_NO_HEALTHCHECK/);
+  const other = await spawnlet(['run', '--rm', '--engine=nspawn', images.ref('asked')]);
+  assert.match(other.err, /the engine nspawn has no health checks .*\n.*--no-healthcheck/);
 });

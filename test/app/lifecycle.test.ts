@@ -290,3 +290,64 @@ test('rm takes a running container only by force', async () => {
   assert.equal((await spawnlet(['rm', 'runs'])).code, 125);
   assert.equal(await done(['rm', '-i', 'runs']), 'runs\n');
 });
+
+test('a container says whether it is well, to a timer that comes and goes with it', async () => {
+  const check = [
+    '--health-cmd=echo seen; test -e /well',
+    '--health-interval=200ms',
+    '--health-retries=2',
+    '--stop-timeout=1',
+  ];
+  const health = async (name: string) => {
+    const { health: known } = (await inspect(name)) as Told & {
+      readonly health: { readonly status: string; readonly log: readonly { readonly output: string }[] };
+    };
+    return known;
+  };
+  const is = (name: string, status: string) =>
+    eventually(async () => (await health(name)).status === status, `${name} is ${status}`);
+  await done(['run', '-d', '--name=asked', ...check, image, 'sleep', 'infinity']);
+  await is('asked', 'unhealthy');
+  assert.match(await done(['ps']), /^asked .* \(unhealthy\)$/m);
+  assert.equal((await health('asked')).log.at(-1)?.output, 'seen\n');
+  const { code, out } = await spawnlet(['healthcheck', 'run', 'asked']);
+  assert.deepEqual([code, out], [1, 'unhealthy\nseen\n']);
+  await done(['exec', 'asked', 'touch', '/well']);
+  await is('asked', 'healthy');
+  const timers = () => system('systemctl', 'list-units', '--plain', '--no-legend', 'asked:health.timer');
+  assert.match(await timers(), /^asked:health\.timer /);
+  await done(['stop', 'asked']);
+  await eventually(async () => (await timers()) === '', 'the timer has gone with the container');
+  await done(['start', 'asked']);
+  await eventually(async () => (await timers()) !== '', 'the timer has come again');
+  await done(['rm', '-f', 'asked']);
+  assert.equal(await system('sh', '-c', 'ls -d /etc/systemd/system/asked* 2>/dev/null; :'), '');
+});
+
+test('a container that is not well is ended or begun anew, where that is asked for', async () => {
+  const asked = (name: string, action: string, ...more: readonly string[]) =>
+    done(
+      ['run', '-d', `--name=${name}`, `--health-on-failure=${action}`, '--health-retries=1', ...more].concat([
+        '--health-interval=200ms',
+        '--health-cmd=false',
+        image,
+        'sleep',
+        'infinity',
+      ]),
+    );
+  await asked('sick-felled', 'kill', '--rm');
+  await asked('sick-ended', 'stop', '--stop-timeout=1');
+  await asked('sick-again', 'restart', '--stop-timeout=1');
+  const first = (await inspect('sick-again')).unitProperties.InvocationID;
+  await eventually(
+    async () => (await spawnlet(['inspect', 'sick-felled'])).code === 125,
+    'one is killed, and gone with its files',
+  );
+  assert.equal(await system('sh', '-c', 'ls -d /run/systemd/system/sick-felled* 2>/dev/null; :'), '');
+  await eventually(async () => (await inspect('sick-ended')).state.kind === 'exited', 'one is stopped');
+  await eventually(async () => {
+    const { state, unitProperties } = await inspect('sick-again');
+    return state.kind === 'running' && unitProperties.InvocationID !== first;
+  }, 'one has begun anew');
+  await done(['rm', '-f', 'sick-ended', 'sick-again']);
+});

@@ -20,6 +20,7 @@ export interface ConfigFields {
   readonly Volumes?: Readonly<Record<string, object>>;
   readonly Labels?: Readonly<Record<string, string>>;
   readonly ExposedPorts?: Readonly<Record<string, object>>;
+  readonly Healthcheck?: Readonly<Record<string, unknown>>;
 }
 
 export interface ImageRecipe {

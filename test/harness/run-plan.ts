@@ -1,3 +1,4 @@
+import { healthOf } from '../../src/app/health.ts';
 import type { RunPlan } from '../../src/app/plan.ts';
 import type { RunRequest } from '../../src/app/request.ts';
 import { containerOf, type ImageFacts, volumesOf } from '../../src/app/spec.ts';
@@ -75,6 +76,7 @@ export function runPlan(
     gate: false,
     attached: false,
     enable: false,
+    health: healthOf(wanted, whole),
     spawnlet: ['/usr/bin/spawnlet'],
     ...around,
   };

@@ -13,8 +13,8 @@ export interface TestAgent extends AsyncDisposable {
   readonly said: () => string;
   /** Ends it as a crash would. Pods go on. */
   kill(): Promise<void>;
-  /** Starts one in the place of a killed one. */
-  start(): void;
+  /** Starts one in the place of a killed one, with these flags, too. */
+  start(...more: readonly string[]): void;
 }
 
 /** Starts the agent; at the end it removes all pods, then the agent. */
@@ -22,8 +22,8 @@ export async function useAgent(...flags: readonly string[]): Promise<TestAgent> 
   await mkdir(manifests, { recursive: true });
   let said = '';
   let child: ChildProcess | undefined;
-  const start = () => {
-    const [program = '', ...rest] = words('kubelet', ...flags);
+  const start = (...more: readonly string[]) => {
+    const [program = '', ...rest] = words('kubelet', ...flags, ...more);
     child = spawn(program, rest, { stdio: ['ignore', 'ignore', 'pipe'] });
     child.stderr?.on('data', (chunk: Buffer) => {
       said += chunk.toString();

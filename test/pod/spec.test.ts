@@ -1,10 +1,11 @@
 // runs in a lab: bookworm trixie +containernetworking-plugins +nftables +docker-registry
 // Fields of a pod, read back from inside its containers.
 import assert from 'node:assert/strict';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { debianImage, done, eventually, type Fixture, system, useImages } from '../app/tools.ts';
 import { startRegistry } from '../harness/registry.ts';
-import { apply, isReady, podNamed, podOf, remove, type TestAgent, until, useAgent } from './agent.ts';
+import { apply, isReady, podNamed, podOf, pods, remove, type TestAgent, until, useAgent } from './agent.ts';
 
 let images: Fixture;
 let agent: TestAgent;
@@ -71,7 +72,6 @@ test('an image that is not to be pulled, or has no name that is one, is told as 
 });
 
 test('containers of a pod see each other, end as they would alone, and leave nothing behind', async () => {
-  const forever = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
   const container = (name: string, script: string) => ({
     name,
     image,
@@ -81,7 +81,7 @@ test('containers of a pod see each other, end as they would alone, and leave not
   const left = '(sleep 1234 &) ; sleep 0.3; exit 7';
   await apply(
     'shared',
-    podOf('shared', [container('main', forever), container('other', left)], {
+    podOf('shared', [container('main', 'exec sleep 4321'), container('other', left)], {
       shareProcessNamespace: true,
       restartPolicy: 'Never',
     }),
@@ -102,7 +102,7 @@ test('containers of a pod see each other, end as they would alone, and leave not
     assert.match(first, line);
   await inMain('(true &)');
   const all = await inMain('cat /proc/[0-9]*/stat /proc/[0-9]*/cmdline');
-  assert.match(all, /trap "exit 0" TERM/);
+  assert.match(all, /sleep\x004321/);
   assert.doesNotMatch(all, /\) Z|1234/);
   const unit = `pod-default-shared-${metadata?.uid}.service`;
   const anchor = (await system('systemctl', 'show', '-P', 'MainPID', unit)).trim();
@@ -110,4 +110,58 @@ test('containers of a pod see each other, end as they would alone, and leave not
   await eventually(async () => (await podNamed('shared')) === undefined, 'the pod is gone');
   assert.equal(await system('sh', '-c', `ls -d /proc/${anchor} /run/spawnlet/pods/* 2>/dev/null; :`), '');
   assert.ok(main?.state?.running);
+});
+
+test('pods are in the network of the first file of a directory, by the plugins that it names', async () => {
+  const directory = '/etc/cni/net.d';
+  await mkdir(directory, { recursive: true });
+  await agent.kill();
+  agent.start('--cni-conf-dir', directory);
+  const network = (name: string, plugin: object) =>
+    writeFile(
+      `${directory}/${name}.conflist`,
+      JSON.stringify({ cniVersion: '0.4.0', name, plugins: [plugin] }),
+    );
+  const ipam = (net: number) => ({
+    type: 'host-local',
+    ranges: [[{ subnet: `10.${net}.0.0/24` }]],
+    routes: [{ dst: '0.0.0.0/0' }],
+  });
+  const link = (await system('sh', '-c', 'ip -o -4 route get 10.77.0.1')).match(/ dev (\S+)/)?.[1];
+  const pod = (name: string, more: object = {}) =>
+    podOf(name, [{ name: 'main', image, command: ['sleep', '1000'], ...more }]);
+  const begun = async (name: string) => {
+    await apply(name, pod(name));
+    const { status } = await until(name, 'is ready', isReady);
+    const seen = await done(['pod', 'exec', name, '--', 'cat', '/proc/net/fib_trie']);
+    assert.ok(seen.includes(`|-- ${status?.podIP}\n`), seen);
+    return status?.podIP;
+  };
+  await network('30-bridge', { type: 'bridge', bridge: 'other0', isGateway: true, ipam: ipam(93) });
+  assert.equal(await begun('bridged'), '10.93.0.2');
+  await network('20-ptp', { type: 'ptp', ipam: ipam(92) });
+  assert.equal(await begun('pointed'), '10.92.0.2');
+  await system('ping', '-c1', '-W2', '10.92.0.2');
+  await network('10-macvlan', { type: 'macvlan', master: link, mode: 'bridge', ipam: ipam(91) });
+  assert.equal(await begun('direct'), '10.91.0.2');
+  // It has no plugin that publishes, and a port is not left out silently.
+  await apply('served', pod('served', { ports: [{ containerPort: 80, hostPort: 8080 }] }));
+  await eventually(
+    async () => /FailedCreatePodSandBox: .*the network 10-macvlan takes no portMappings/.test(agent.said()),
+    'the port is refused',
+  );
+  await writeFile(`${directory}/00-broken.conflist`, '{');
+  await apply('broken', pod('broken'));
+  await eventually(
+    async () =>
+      /FailedCreatePodSandBox: .*\/etc\/cni\/net\.d\/00-broken\.conflist: not JSON/.test(agent.said()),
+    'a broken file is told',
+  );
+  const names = ['bridged', 'pointed', 'direct', 'served', 'broken'];
+  await Promise.all(names.map(remove));
+  await eventually(async () => (await pods()).length === 0, 'all pods go');
+  await rm(directory, { recursive: true });
+  await agent.kill();
+  agent.start();
+  assert.equal(await system('sh', '-c', 'ls /var/lib/cni/networks/* | grep -c "^10\\." ; :'), '0\n');
 });

@@ -47,8 +47,8 @@ export interface PortMapping {
   readonly hostIP?: string;
 }
 
-/** Where Debian's package containernetworking-plugins has them. */
-export const pluginPath = ['/usr/lib/cni'];
+/** Where Debian's package containernetworking-plugins has them, and where networks of clusters put theirs. */
+export const pluginPath = ['/usr/lib/cni', '/opt/cni/bin'];
 
 export type Command = 'ADD' | 'DEL';
 

@@ -1,7 +1,7 @@
 import { bundleOf } from '../../engine/bundle.ts';
 import type { CgroupVersion } from '../../engine/cgroup.ts';
 import type { ContainerSpec } from '../../engine/container.ts';
-import { runDirectoryOf } from '../../engine/script.ts';
+import { rootfsOf, runDirectoryOf } from '../../engine/script.ts';
 import type { Seccomp } from '../../engine/seccomp.ts';
 import { deviceLines } from '../../engine/unit.ts';
 import type { HostStep } from '../../host/step.ts';
@@ -72,11 +72,14 @@ const specOf = (pod: PodIdentity, { seccomp, cgroups }: AnchorFacts): ContainerS
 /** Runs it from the host's /usr, takes that away from it, and keeps its namespace as a file. */
 function script(pod: PodIdentity): string {
   const file = pidNamespaceOf(pod.uid);
-  const run = runDirectoryOf(nameOf(pod));
+  const name = nameOf(pod);
+  const run = runDirectoryOf(name);
   return `#!/bin/sh
 # Runs PID 1 of the processes of pod ${pod.namespace}/${pod.name}.
 set -eu
 umount --lazy ${file} 2> /dev/null || :
+mkdir --mode=755 ${rootfsOf(name)}
+ln -s usr/lib usr/lib64 ${rootfsOf(name)}
 : > ${file}
 crun --root=${run}/crun --cgroup-manager=disabled --log=${run}/error \\
   run --detach --pid-file=${run}/pid --bundle=${directory(pod)} anchor < /dev/null > /dev/null 2>&1 ||
@@ -129,11 +132,6 @@ export function anchorSteps(pod: PodIdentity, qos: QosClass, facts: AnchorFacts)
   });
   return [
     { do: 'make-directory', path: at, mode: 0o700 },
-    { do: 'make-directory', path: `${at}/rootfs`, mode: 0o755 },
-    // Where /usr has all programs, and the loader is asked for by another path.
-    ...['lib', 'lib64'].map(
-      (name): HostStep => ({ do: 'make-link', path: `${at}/rootfs/${name}`, target: `usr/${name}` }),
-    ),
     file('config.json', JSON.stringify(bundleOf(spec, {}))),
     file('start', script(pod)),
     {

@@ -34,10 +34,6 @@ export interface Node {
   readonly memory: number;
   /** Thousandths of a CPU. */
   readonly cpu: number;
-  /** Where containers get their network, unless they have the host's. */
-  readonly network: NetworkList;
-  /** Who publishes ports of the host: the network's plugins, or the maps of spawnlet's own bridge. */
-  readonly publishes: 'plugins' | 'bridge';
   /** Name servers and domains for `dnsPolicy: ClusterFirst`; none without a cluster: as `Default`. */
   readonly dns: { readonly servers: readonly string[]; readonly domain: string };
   /**
@@ -49,12 +45,21 @@ export interface Node {
   readonly podPidsLimit?: number;
 }
 
+/** Where pods get their network, unless they have the host's. */
+export interface PodNetwork {
+  readonly list: NetworkList;
+  /** Who publishes ports of the host: the network's plugins, or the maps of spawnlet's own bridge. */
+  readonly publishes: 'plugins' | 'bridge';
+}
+
 /** What a worker works with. Nothing in it says where a pod came from. */
 export interface WorkerDependencies extends ImageAccess {
   readonly host: Host;
   readonly node: Node;
   readonly objects: Objects;
   readonly limits: RestartLimits;
+  /** The network that a pod gets now; what it needs of the host is there. @throws ERR_CNI_CONFIG */
+  network(): Promise<PodNetwork>;
   systemd(): Promise<SystemdClient>;
   /** Does what is not done yet of steps that the worker has recorded itself. */
   perform(steps: readonly PodStep[], signal: AbortSignal): Promise<void>;

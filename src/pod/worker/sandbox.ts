@@ -14,7 +14,7 @@ import { anchorRemoval } from '../unit/anchor.ts';
 import type { Resources } from '../unit/limits.ts';
 import { directoryOf, type PodIdentity, pidNamespaceOf, type QosClass, runtimeOf } from '../unit/names.ts';
 import { podUnitRemoval, podUnitSteps } from '../unit/pod.ts';
-import type { Node, PodStep } from './dependencies.ts';
+import type { Node, PodNetwork, PodStep } from './dependencies.ts';
 import { knownAsRemoval } from './files.ts';
 
 /** What all containers of a pod share: slice and target, network, and the directories that their files lie in. */
@@ -87,16 +87,19 @@ const published = (ports: readonly PortMapping[]): PublishedPort[] =>
     };
   });
 
-function networkSteps(pod: Pod, identity: PodIdentity, node: Node): (CniStep | PublishStep)[] {
-  if (pod.spec?.hostNetwork) return [];
+function networkSteps(
+  pod: Pod,
+  identity: PodIdentity,
+  { list, publishes }: PodNetwork,
+): (CniStep | PublishStep)[] {
   const ports = portsOf(pod);
-  const isOwn = node.publishes === 'bridge';
+  const isOwn = publishes === 'bridge';
   return [
     { do: 'make-netns', name: netnsOf(identity) },
     {
       do: 'cni-add',
       path: networkRecord(identity.uid),
-      network: node.network,
+      network: list,
       attachment: {
         container: identity.uid,
         netns: netnsOf(identity),
@@ -127,8 +130,14 @@ function networkSteps(pod: Pod, identity: PodIdentity, node: Node): (CniStep | P
 
 const directory = (path: string, mode: number): HostStep => ({ do: 'make-directory', path, mode });
 
-/** What makes a sandbox; done again, it changes nothing. */
-export function sandboxSteps(pod: Pod, identity: PodIdentity, qos: QosClass, node: Node): PodStep[] {
+/** What makes a sandbox; done again, it changes nothing. @param network undefined: the host's */
+export function sandboxSteps(
+  pod: Pod,
+  identity: PodIdentity,
+  qos: QosClass,
+  node: Node,
+  network: PodNetwork | undefined,
+): PodStep[] {
   const { uid } = identity;
   return [
     directory(directoryOf(uid), 0o700),
@@ -142,7 +151,7 @@ export function sandboxSteps(pod: Pod, identity: PodIdentity, qos: QosClass, nod
       anchor: sharesProcesses(pod),
     }),
     ...(sharesIpc(pod) ? ([{ do: 'make-ipc', path: ipcOf(uid) }] as const) : []),
-    ...networkSteps(pod, identity, node),
+    ...(network ? networkSteps(pod, identity, network) : []),
   ];
 }
 

@@ -15,7 +15,8 @@ export async function makeSandbox(work: Work, signal: AbortSignal): Promise<void
   const { node, host } = deps;
   const { pod } = record;
   try {
-    await deps.perform(sandboxSteps(pod, identity, qos, node), signal);
+    const network = pod.spec?.hostNetwork ? undefined : await deps.network();
+    await deps.perform(sandboxSteps(pod, identity, qos, node, network), signal);
     if (sharesProcesses(pod)) {
       const seccomp = defaultSeccomp(await deps.profile(), []);
       const steps = anchorSteps(identity, qos, { seccomp, cgroups: cgroupVersion() });
