@@ -4,8 +4,10 @@ import { engines } from '../engine/engines.ts';
 import { captureIn, execIn, type ProcessSpec } from '../engine/exec.ts';
 import { compiledFilter, keepFilter } from '../engine/filter-cache.ts';
 import type { Applier, Plan } from '../host/apply.ts';
+import { programMissing } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
+import { hasProgram } from '../host/program.ts';
 import type { HostStep } from '../host/step.ts';
 import type { InUse } from '../image/garbage.ts';
 import { lookupUser } from '../image/user.ts';
@@ -116,6 +118,9 @@ export class Apps {
       throw refusedBy('nspawn', 'health checks', 'leave them out: --no-healthcheck');
     const missing = engines[request.engine].refuse(spec);
     if (missing) throw refusedBy(request.engine, missing.flag, missing.hint);
+    // What is only printed may be for another host.
+    for (const program of options.gate ? engines[request.engine].programs : [])
+      if (!(await hasProgram(host.files, program))) throw programMissing(program);
     const filter =
       request.engine === 'crun' && request.removeAfterwards
         ? await compiledFilter(host.files, spec.seccomp)

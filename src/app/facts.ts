@@ -1,5 +1,6 @@
-import { lstatSync, statSync } from 'node:fs';
+import { lstatSync, readdirSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { cgroupVersion } from '../engine/cgroup.ts';
 import type { Device } from '../engine/container.ts';
 import { type Profile, parseProfile, profilePath } from '../engine/seccomp.ts';
@@ -70,9 +71,29 @@ export async function hostFacts(request: RunRequest): Promise<HostFacts> {
   return {
     boundingSet,
     cgroups: cgroupVersion(),
-    devices: request.devices.map(flag => deviceAt(flag.source, flag.target, flag.access)),
+    devices: devicesOf(request),
     profile: await profileOf(request),
   };
+}
+
+/** Those that are asked for; of a privileged container all that the host has, as podman has it. */
+function devicesOf({ devices, privileged }: RunRequest): Device[] {
+  const asked = devices.map(flag => deviceAt(flag.source, flag.target, flag.access));
+  if (!privileged) return asked;
+  const others = hostDevices('/dev').filter(path => !asked.some(({ target }) => target === path));
+  return [...asked, ...others.map(path => deviceAt(path, path, 'rwm'))];
+}
+
+/** What every container has of its own. */
+const ownDevices = /^\/dev\/(null|zero|full|random|urandom|tty|console|ptmx|pts|shm|mqueue|fd)$/;
+
+function hostDevices(directory: string): string[] {
+  return readdirSync(directory, { withFileTypes: true }).flatMap(entry => {
+    const path = join(directory, entry.name);
+    if (ownDevices.test(path)) return [];
+    if (entry.isDirectory()) return hostDevices(path);
+    return entry.isCharacterDevice() || entry.isBlockDevice() ? [path] : [];
+  });
 }
 
 async function profileOf(request: RunRequest): Promise<Profile | 'unconfined'> {

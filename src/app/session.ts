@@ -105,6 +105,10 @@ export class Session {
   }
 
   #failed(text: string): SpawnletError {
+    if (text.includes("unknown filesystem type 'overlay'"))
+      return new SpawnletError('ERR_NO_OVERLAY', 'this kernel has no overlay file system', {
+        hint: 'modprobe overlay; spawnlet doctor says more',
+      });
     const { message, exitCode } = startFailure(text);
     return new SpawnletError('ERR_START', `${this.#of.name} did not start: ${message}`, {
       exitCode,

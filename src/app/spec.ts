@@ -5,7 +5,13 @@ import {
   possibleCapabilities,
 } from '../engine/capabilities.ts';
 import type { CgroupVersion } from '../engine/cgroup.ts';
-import type { Connection, ContainerSpec, Device, Mount } from '../engine/container.ts';
+import {
+  type Connection,
+  type ContainerSpec,
+  type Device,
+  type Mount,
+  volumeName,
+} from '../engine/container.ts';
 import { defaultSeccomp, type Profile, resolveProfile } from '../engine/seccomp.ts';
 import { parseSignal } from '../engine/signal.ts';
 import { SpawnletError } from '../host/error.ts';
@@ -96,9 +102,9 @@ function nameFiles(request: RunRequest): Mount[] {
     }));
 }
 
-/** Where the content of the volume at this path lies: by its path, so that another image's volumes do not take its place. */
+/** Where the content of the volume at this path lies. */
 export const volumeDirectory = (name: string, target: string): string =>
-  `${directoryOf(name)}/volumes/${encodeURIComponent(target.slice(1).toWellFormed()).slice(-200)}`;
+  `${directoryOf(name)}/volumes/${volumeName(target)}`;
 
 /** Volumes without a source: those of the image that no flag covers, and the flags'. */
 export function volumesOf(request: Pick<RunRequest, 'volumes' | 'tmpfs'>, config: ImageConfig): string[] {

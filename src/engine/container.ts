@@ -85,6 +85,17 @@ export type Mount =
 /** `recursive`: with all that is mounted below it; else that is as it was. */
 export type ReadOnly = boolean | 'recursive';
 
+/**
+ * A name for the directory of a volume: by its path, so that another image's volumes do not take its place. Escapes are the only
+ * `%` in it, and what is too long for a file name ends in a digest.
+ */
+export function volumeName(target: string): string {
+  const name = encodeURIComponent(target.slice(1).toWellFormed());
+  if (name.length <= 200) return name;
+  const { hash } = process.getBuiltinModule('node:crypto');
+  return `${name.slice(0, 100).replace(/%.?$/, '')}-${hash('sha256', target)}`;
+}
+
 export interface Device {
   readonly source: string;
   readonly target: string;

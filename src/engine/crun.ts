@@ -121,12 +121,13 @@ const passedOn = [2, 3, 15];
 
 /**
  * How systemd asks the container to end. A signal that conmon does not pass on is sent by crun; systemd then signals
- * the main process too: SIGCONT does nothing to conmon, which ends when the container has ended.
+ * the main process too: SIGCONT does nothing to conmon, which ends when the container has ended. Where there is no container
+ * yet, whoever is making it ends.
  */
 function stopLines({ name, stopSignal }: ContainerSpec): EngineLines['stop'] {
   if (passedOn.includes(stopSignal)) return [['KillSignal', signalName(stopSignal)]];
   return [
-    ['ExecStop', `-${crunCommand(name)} kill ${id} ${stopSignal}`],
+    ['ExecStop', `-/bin/sh -c "${crunCommand(name)} kill $${id} ${stopSignal} || kill $$MAINPID"`],
     ['KillSignal', 'SIGCONT'],
   ];
 }
@@ -156,6 +157,7 @@ result=success
 ${writeRecord(spec, '$result', 'exited', '"$code"', '$oom', '"$EPOCHSECONDS"')}`;
 
 export const crun: Engine = {
+  programs: ['crun', 'conmon'],
   refuse: () => undefined,
   bundle: bundleOf,
   startScript,

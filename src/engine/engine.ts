@@ -11,6 +11,8 @@ export interface Way {
 
 /** Who runs a bundle: what differs between engines, as functions of the same specification. */
 export interface Engine {
+  /** What has to be installed. */
+  readonly programs: readonly string[];
   /** What of the specification the engine cannot do, as a flag and what to use instead. */
   refuse(spec: ContainerSpec): { readonly flag: string; readonly hint: string } | undefined;
   bundle(spec: ContainerSpec, annotations: Readonly<Record<string, string>>): Bundle;

@@ -28,10 +28,10 @@ const keptText = `# Keeps the journal of containers there when none runs; made b
 StopWhenUnneeded=no
 `;
 
-/** The settings of the journal namespace of containers, written once. */
+/** The settings of the journal namespace of containers, written once: they are the administrator's from then on. */
 export function journalSteps(): HostStep[] {
   return [
-    { do: 'write-file', path: journaldSettings, content: journaldText, mode: 0o644 },
+    { do: 'write-file', path: journaldSettings, content: journaldText, mode: 0o644, ifAbsent: true },
     ...journalUnits.flatMap((path): HostStep[] => [
       { do: 'make-directory', path, mode: 0o755 },
       { do: 'write-file', path: `${path}/spawnlet.conf`, content: keptText, mode: 0o644 },

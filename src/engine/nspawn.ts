@@ -133,6 +133,7 @@ group=$(systemctl show --property=ControlGroup --value ${name}.service)
 `;
 
 export const nspawn: Engine = {
+  programs: ['systemd-nspawn'],
   refuse: spec => {
     if (spec.mounts.some(isShared)) return { flag: 'a mount that is shared', hint: 'use --engine crun' };
     if (spec.terminal) return { flag: 'terminal (-t)', hint: 'use --engine crun' };

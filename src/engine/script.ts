@@ -92,7 +92,7 @@ function prepare({ name, directory, volumes, missingDirectory }: ContainerSpec):
   const rootfs = rootfsOf(name);
   const steps = volumes.map(volume => {
     const made = quoted(volume.directory);
-    const fresh = quoted(`${volume.directory}~`);
+    const fresh = quoted(`${volume.directory}%new`);
     const make =
       volume.content === undefined
         ? `mkdir ${fresh}`

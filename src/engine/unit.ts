@@ -1,5 +1,5 @@
 import { formatVersion } from '../names.ts';
-import { description, execLine, plainPath } from '../systemd/escape.ts';
+import { description, execLine } from '../systemd/escape.ts';
 import { renderUnit, section, unitFile } from '../systemd/unit-file.ts';
 import type { ContainerSpec, Device, Limits } from './container.ts';
 import { namespaceLines } from './propagation.ts';
@@ -26,11 +26,20 @@ export interface UnitOptions {
 
 type Assignment = readonly [key: string, value: string];
 
+/** conmon, or nspawn, is in the unit beside the container's own processes. */
+const keepers = 1;
+
 /** Docker's way of counting CPUs as systemd writes it: 1.5 is 150 %. */
 const limitsOf = (limits: Limits): Assignment[] => [
-  ...(limits.memory === undefined ? [] : [['MemoryMax', String(limits.memory)] as const]),
+  // As much again in swap, as Docker has it; without a line there would be no limit.
+  ...(limits.memory === undefined
+    ? []
+    : ([
+        ['MemoryMax', String(limits.memory)],
+        ['MemorySwapMax', String(limits.memory)],
+      ] as const)),
   ...(limits.cpus === undefined ? [] : [['CPUQuota', `${Math.round(limits.cpus * 100)}%`] as const]),
-  ...(limits.pids === undefined ? [] : [['TasksMax', String(limits.pids)] as const]),
+  ...(limits.pids === undefined ? [] : [['TasksMax', String(limits.pids + keepers)] as const]),
 ];
 
 /** Any device node may be made, as Docker has it: packages and archives hold some. None of them can be opened. */
@@ -39,23 +48,30 @@ const deviceNodes: Assignment[] = [
   ['DeviceAllow', 'block-* m'],
 ];
 
-const deviceOf = (device: Device): Assignment => [
-  'DeviceAllow',
-  `${plainPath(device.source)} ${device.access}`,
-];
+/** By its numbers where the path has what systemd 257 hands on to its executor unquoted. */
+function deviceOf({ source, type, major, minor, access }: Device): Assignment {
+  const isPlain = /^[\w@+=,.:/-]+$/.test(source);
+  const numbers = `/dev/${type === 'c' ? 'char' : 'block'}/${major}:${minor}`;
+  return ['DeviceAllow', `${isPlain ? source : numbers} ${access}`];
+}
 
 /** Which devices can be opened: those of every container, and its own. */
 export const deviceLines = (spec: ContainerSpec): Assignment[] => [
   ['DevicePolicy', spec.privileged ? 'auto' : 'closed'],
-  ...(spec.privileged ? [] : deviceNodes),
-  ...spec.devices.map(deviceOf),
+  // One that is named would close all others.
+  ...(spec.privileged ? [] : [...deviceNodes, ...spec.devices.map(deviceOf)]),
 ];
+
+/** 128+n for death by SIGHUP, SIGINT, SIGPIPE and SIGTERM. */
+const signalled = '129 130 141 143';
 
 function restartOf(restart: RestartPolicy): Assignment[] {
   if (restart.kind === 'no') return [];
   return [
     ['Restart', restart.kind],
     ['RestartSec', '1'],
+    // A success to the unit, and to a stop of it; a program that ends so by itself has failed.
+    ...(restart.kind === 'on-failure' ? ([['RestartForceExitStatus', signalled]] as const) : []),
   ];
 }
 
@@ -129,7 +145,7 @@ export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: 
         ...lines.stop,
         // 0 would be no limit to systemd; it means at once.
         ['TimeoutStopSec', spec.stopTimeout === 0 ? '1ms' : String(spec.stopTimeout)],
-        ['SuccessExitStatus', '129 130 141 143'],
+        ['SuccessExitStatus', signalled],
         ...restartOf(options.restart),
         ...namespaces.service,
         ...runDirectories(name),

@@ -23,6 +23,8 @@ export type HostStep =
       readonly path: string;
       readonly content: string;
       readonly mode: number;
+      /** Whatever is there already stays as it is. */
+      readonly ifAbsent?: true;
       /** What `--dry-run` prints instead of the content: the same text with its secrets redacted. */
       readonly shown?: string;
     }
@@ -110,6 +112,7 @@ export function hostExecutors(files: Files): Executors<HostStep> {
       },
       satisfied: async step => {
         const entry = await files.look(step.path);
+        if (step.ifAbsent && entry?.kind === 'file') return true;
         return (
           entry?.kind === 'file' && entry.mode === step.mode && (await files.read(step.path)) === step.content
         );

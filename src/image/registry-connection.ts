@@ -17,6 +17,8 @@ export interface RegistryOptions {
   credential(registry: string, repository: string): Promise<Credential | undefined>;
   /** How long a server may say nothing, in milliseconds; 60 s if not given. */
   readonly stall?: number;
+  /** Milliseconds until a manifest is given up, with all that is tried again. Two minutes if not given. */
+  readonly patience?: number;
 }
 
 /** What a registry gave, and where it was. */

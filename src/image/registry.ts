@@ -13,6 +13,7 @@ import { broken } from './registry-error.ts';
 import type { Document, Source } from './source.ts';
 
 /** All that a document takes, however slowly it comes, in milliseconds. */
+/** Milliseconds until a document is given up, with all that is tried again. */
 const documentDeadline = 120_000;
 
 /**
@@ -23,7 +24,8 @@ export async function openRegistry(
   reference: RegistryReference,
   options: RegistryOptions,
 ): Promise<Registry> {
-  return new Registry(reference, options.clock, await openConnection(reference, options));
+  const connection = await openConnection(reference, options);
+  return new Registry(reference, options.clock, connection, options.patience ?? documentDeadline);
 }
 
 export class Registry implements Source {
@@ -31,12 +33,14 @@ export class Registry implements Source {
   readonly #reference: RegistryReference;
   readonly #clock: Clock;
   readonly #connection: RegistryConnection;
+  readonly #patience: number;
 
-  constructor(reference: RegistryReference, clock: Clock, connection: RegistryConnection) {
+  constructor(reference: RegistryReference, clock: Clock, connection: RegistryConnection, patience: number) {
     this.name = formatReference(reference);
     this.#reference = reference;
     this.#clock = clock;
     this.#connection = connection;
+    this.#patience = patience;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -49,8 +53,10 @@ export class Registry implements Source {
    */
   async document(digest: Digest | undefined, signal: AbortSignal): Promise<Document> {
     const wanted = digest ?? this.#reference.digest;
-    const deadline = AbortSignal.any([signal, AbortSignal.timeout(documentDeadline)]);
-    const { response, url } = await this.#connection.ask(this.#manifestPath(wanted), 'GET', deadline);
+    const path = this.#manifestPath(wanted);
+    const { response, url } = await this.#inTime(signal, deadline =>
+      this.#connection.ask(path, 'GET', deadline),
+    );
     const bytes = await readBody(response, maxDocumentSize, this.#connection.stall).catch(
       (error: unknown) => {
         throw broken(url, error);
@@ -76,8 +82,8 @@ export class Registry implements Source {
   /** The digest that the tag has now, by a HEAD request, which Docker Hub does not count against its limits. */
   async head(signal: AbortSignal): Promise<Digest | undefined> {
     if (this.#reference.digest) return this.#reference.digest;
-    const deadline = AbortSignal.any([signal, AbortSignal.timeout(documentDeadline)]);
-    const { response } = await this.#connection.ask(this.#manifestPath(undefined), 'HEAD', deadline);
+    const path = this.#manifestPath(undefined);
+    const { response } = await this.#inTime(signal, deadline => this.#connection.ask(path, 'HEAD', deadline));
     await drain(response, this.#connection.stall);
     return headerDigest(response);
   }
@@ -95,6 +101,22 @@ export class Registry implements Source {
         .then(({ response }) => response);
     const options = { descriptor, open, clock: this.#clock, stall: this.#connection.stall, name: this.name };
     return await resumedBlob(options, signal);
+  }
+
+  /** @throws ERR_REGISTRY for one that takes a question and does not answer */
+  async #inTime<T>(signal: AbortSignal, ask: (deadline: AbortSignal) => Promise<T>): Promise<T> {
+    const late = AbortSignal.timeout(this.#patience);
+    try {
+      return await ask(AbortSignal.any([signal, late]));
+    } catch (cause) {
+      signal.throwIfAborted();
+      if (!late.aborted) throw cause;
+      throw new SpawnletError(
+        'ERR_REGISTRY',
+        `${this.#reference.registry} did not answer within ${this.#patience / 1000} seconds`,
+        { cause, hint: 'is this the address of a registry, and does a firewall or proxy let it answer?' },
+      );
+    }
   }
 
   #manifestPath(digest: Digest | undefined): string {

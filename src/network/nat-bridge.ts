@@ -90,7 +90,7 @@ table inet ${its.table} {
   }
   chain guard {
     type filter hook prerouting priority raw
-    iifname "${its.bridge}" ip daddr 127.0.0.0/8 drop
+    iifname != "lo" ip daddr 127.0.0.0/8 drop
   }
   chain published {
     dnat ip to ip daddr . meta l4proto . th dport map @bound4

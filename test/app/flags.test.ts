@@ -40,11 +40,19 @@ describe('limits', { concurrency: 2 }, () => {
       'sleep',
       'infinity',
     ]);
-    const text = await system('systemctl', 'show', '-p', 'MemoryMax,CPUQuotaPerSecUSec,TasksMax', 'limited');
+    const text = await system(
+      'systemctl',
+      'show',
+      '-p',
+      'MemoryMax,MemorySwapMax,CPUQuotaPerSecUSec,TasksMax',
+      'limited',
+    );
     assert.deepEqual(text.trim().split('\n').sort(), [
       'CPUQuotaPerSecUSec=500ms',
       'MemoryMax=67108864',
-      'TasksMax=20',
+      'MemorySwapMax=67108864',
+      // conmon is one of them.
+      'TasksMax=21',
     ]);
   });
 
@@ -272,4 +280,86 @@ test('--dry-run shows every file without a secret, and changes nothing', async (
     await system('stat', '-c', '%a', '/var/lib/spawnlet/app/wet/config.json', '/var/lib/spawnlet/app/wet'),
     /^600\n700$/m,
   );
+});
+
+test('a privileged container has the devices of the host, and can open them', async () => {
+  await system('mknod', '/dev/own-null', 'c', '1', '3');
+  try {
+    assert.equal(
+      await inside('--privileged', 'echo x > /dev/own-null && ls -d /dev/own-null'),
+      '/dev/own-null\n',
+    );
+    assert.equal(
+      await inside(
+        '--privileged',
+        '--device=/dev/own-null:/dev/other',
+        'echo x > /dev/other; echo x > /dev/own-null; echo $?',
+      ),
+      '0\n',
+    );
+    assert.equal(await inside('[ -e /dev/own-null ] || echo none'), 'none\n');
+  } finally {
+    await system('rm', '/dev/own-null');
+  }
+});
+
+test('a device whose path has what systemd reads as an escape can be opened', async () => {
+  const path = '/dev/my\\x20null 100%h"';
+  await system('mknod', path, 'c', '1', '3');
+  try {
+    const script = 'if echo x > /dev/there; then echo open; fi 2>&1';
+    assert.equal(await inside(`--device=${path}:/dev/there`, script), 'open\n');
+  } finally {
+    await system('rm', path);
+  }
+});
+
+test('volumes of which one has the name of the other and a ~ are two', async () => {
+  assert.equal(await inside('-v/a~', '-v/a', 'touch /a~/one /a/two && ls /a~ /a'), '/a:\ntwo\n\n/a~:\none\n');
+});
+
+test('a program that is not installed is told with its package, and nothing is left', async () => {
+  for (const [engine, path, owner] of [
+    ['crun', '/usr/bin/crun', 'crun'],
+    ['crun', '/usr/bin/conmon', 'conmon'],
+    ['nspawn', '/usr/bin/systemd-nspawn', 'systemd-container'],
+  ] as const) {
+    await system('mv', path, `${path}.away`);
+    try {
+      const { code, err } = await spawnlet(['run', '--name=none', `--engine=${engine}`, image, 'true']);
+      assert.equal(code, 125);
+      assert.match(
+        err,
+        new RegExp(`is not installed \\[ERR_PROGRAM_MISSING\\]\n  apt-get install ${owner}\n`),
+      );
+    } finally {
+      await system('mv', `${path}.away`, path);
+    }
+  }
+  assert.equal((await spawnlet(['inspect', 'none'])).code, 125);
+});
+
+test('the settings of the containers’ journal are the administrator’s once they are there', async () => {
+  const path = '/etc/systemd/journald@spawnlet.conf';
+  const before = await readFile(path, 'utf8');
+  try {
+    await writeFile(path, '[Journal]\nSystemMaxUse=64M\n');
+    await inside('true');
+    assert.equal(await readFile(path, 'utf8'), '[Journal]\nSystemMaxUse=64M\n');
+  } finally {
+    await writeFile(path, before);
+  }
+});
+
+test('a stop while a container is being made does not wait until it is', async () => {
+  await done(['run', '-d', '--name=slow', '--stop-signal=HUP', '--stop-timeout=60', image, 'sleep', '1000']);
+  await done(['stop', '-t', '1', 'slow']);
+  const script = '/var/lib/spawnlet/app/slow/start';
+  const text = await readFile(script, 'utf8');
+  await writeFile(script, text.replace('#!/bin/bash\n', '#!/bin/bash\nsleep 50\n'));
+  await system('systemctl', 'start', 'slow');
+  const begin = performance.now();
+  await system('systemctl', 'stop', 'slow');
+  assert.ok(performance.now() - begin < 30_000);
+  await done(['rm', '-f', 'slow']);
 });

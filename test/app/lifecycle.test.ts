@@ -195,6 +195,23 @@ describe('restart policies', { concurrency: 2 }, () => {
     assert.equal(await done(['logs', 'fine']), 'run\n');
   });
 
+  test('on-failure starts a program again that ends with the code of a signal by itself, and not one that was stopped', async () => {
+    await done([
+      'run',
+      '-d',
+      '--name=coded',
+      '--restart=on-failure',
+      image,
+      'sh',
+      '-c',
+      'echo run; exit 143',
+    ]);
+    const logs = running(['logs', '-f', 'coded']);
+    assert.deepEqual([await logs.line(), await logs.line()], ['run', 'run']);
+    await done(['stop', 'coded']);
+    assert.match(await system('systemctl', 'show', '-P', 'ActiveState', 'coded'), /^(inactive|failed)$/m);
+  });
+
   test('always starts it again whatever it ended with, and a stop ends that', async () => {
     await done(['run', '-d', '--name=again', '--restart=always', image, 'sh', '-c', 'echo run']);
     const logs = running(['logs', '-f', 'again']);

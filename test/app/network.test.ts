@@ -110,6 +110,13 @@ test('ports lead to a container over TCP and UDP, from here, 127.0.0.1 and beyon
     await ask('127.0.0.1', 8081);
     await refused(own, 8081);
     await using station = await useStation();
+    // A port of 127.0.0.1 is not a neighbour's who sends what is for 127.0.0.1 here.
+    await station.shell('sysctl', '-q', '-w', 'net.ipv4.conf.all.route_localnet=1');
+    await station.shell('ip', 'route', 'add', '127.0.0.1/32', 'via', '198.18.0.1');
+    const sneak = () => station.shell('timeout', '2', 'bash', '-c', 'cat </dev/tcp/127.0.0.1/8081');
+    await assert.rejects(sneak);
+    await system('nft', 'flush', 'chain', 'inet', 'spawnlet', 'guard');
+    await sneak();
     const asked = await station.shell('timeout', '3', 'bash', '-c', `cat </dev/tcp/${own}/8080`);
     assert.equal(asked, '::ffff:198.18.0.2\n');
     assert.equal(await station.shell(...echo(own, 8080)), 'hello\n');

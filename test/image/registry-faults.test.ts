@@ -447,6 +447,13 @@ describe('a manifest', () => {
     });
     assert.equal(clock.slept.length, 4);
   });
+
+  it('that does not come is given up in all, and told as the registry’s', async () => {
+    await using fake = await start(request => request.path.includes('/manifests/'));
+    await using source = await open(fake, { patience: 50 });
+    for (const asked of [source.document(undefined, signal), source.head(signal)])
+      await assert.rejects(asked, { code: 'ERR_REGISTRY', message: /did not answer within 0\.05 seconds/ });
+  });
 });
 
 describe('a blob', () => {

@@ -1,6 +1,6 @@
 import { type ImageFacts, mergeEnv, processUser } from '../../app/spec.ts';
 import type { CgroupVersion } from '../../engine/cgroup.ts';
-import type { ContainerSpec, Mount } from '../../engine/container.ts';
+import { type ContainerSpec, type Mount, volumeName } from '../../engine/container.ts';
 import { parseSignal } from '../../engine/signal.ts';
 import { SpawnletError } from '../../host/error.ts';
 import type { Container, EphemeralContainer, Pod } from '../api/kubernetes.ts';
@@ -49,7 +49,7 @@ const imageVolumes = ({ image, mounts }: RunFacts, directory: string) =>
     .filter(({ target }) => !mounts.some(mount => mount.target === target))
     .map(volume => ({
       ...volume,
-      directory: `${directory}/volumes/${encodeURIComponent(volume.target.slice(1).toWellFormed()).slice(-200)}`,
+      directory: `${directory}/volumes/${volumeName(volume.target)}`,
     }));
 
 /** Everything decided: what the engine runs. */
