@@ -33,6 +33,8 @@ export class Machines implements MachinesApi {
   async perform(change: MachineChange, signal: AbortSignal): Promise<Changed> {
     await using _locks = await this.#lock(change);
     const { applier } = this.#deps;
+    // It answers while files are read; whoever needs it meets its error.
+    this.#deps.systemd().catch(() => undefined);
     const notes: string[] = [];
     let changed = false;
     for await (const part of await partsOf(this.#deps, change, signal)) {

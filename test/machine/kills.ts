@@ -56,6 +56,26 @@ export function testKills(): void {
     });
   });
 
+  test('a create --start that is killed is gone, or systemd starts what was made', async () => {
+    const ends: string[] = [];
+    await walk(8, async (border, at) => {
+      const stopped = await runUntil(border, ['create', 'w', ...from, '--start'], 'calls');
+      const [name] = await nextCommand(at);
+      if (name === undefined) ends.push('gone');
+      else {
+        await eventually(
+          async () => ((await status('w')).state === 'running' ? true : undefined),
+          `${at}: it is started`,
+        );
+        ends.push('running');
+        await machine('rm', '--force', 'w');
+      }
+      assert.equal(await world(), clean, at);
+      return stopped;
+    });
+    assert.match(ends.join(' '), /^(gone )+(running ?)+$/);
+  });
+
   test('a clone that is killed between any two steps is gone, and its origin as it was', async () => {
     await create('origin');
     await system('sh', '-c', 'echo hello >/var/lib/machines/origin/srv/text');
