@@ -127,6 +127,7 @@ export async function makeContext(
             'replace-tree': true,
             'remove-machine-tree': true,
             'remove-directory': true,
+            'begin-machine': true,
             'set-properties': true,
             'bind-live': true,
             'freeze-unit': true,

@@ -9,6 +9,7 @@ import * as lab from '../lab/lab.ts';
 import { defaultName, parseLabSpec, parseName, suites } from '../lab/spec.ts';
 import { defineCommand, dryRunOption, outputOption } from './command.ts';
 import type { Context } from './context.ts';
+import { each } from './each.ts';
 import { type List, printList } from './output.ts';
 
 /** This spawnlet's own tree, which every lab sees, so that it can be run in there. */
@@ -177,29 +178,30 @@ export const cp = defineCommand({
 export const down = defineCommand({
   name: 'lab down',
   group: 'Labs',
-  summary: 'End a lab and remove all it left',
-  synopsis: '[NAME]',
-  arity: [0, 1],
+  summary: 'End labs and remove all they left',
+  synopsis: '[NAME…]',
+  arity: [0, Number.POSITIVE_INFINITY],
   options: {
     all: { type: 'boolean', short: 'a', help: 'every lab' },
     trees: { type: 'boolean', help: 'and, with --all, the trees that labs are made of' },
   },
   examples: [
     ['spawnlet lab down', 'the lab named lab'],
+    ['spawnlet lab down a b', 'two labs'],
     ['spawnlet lab down --all --trees', 'as if there had never been one'],
   ],
-  async run({ options, arguments: [name] }, context) {
+  async run({ options, arguments: given }, context) {
     if (options.trees && !options.all)
       throw new SpawnletError('ERR_USAGE', '--trees goes with --all', {
         hint: 'spawnlet lab down --all --trees',
       });
     const applier = await context.applier();
-    const names = options.all ? await lab.names(context.host) : [parseName(name ?? defaultName)];
-    for (const each of names) {
-      await lab.down(context.host, applier, each, context.signal);
-      process.stdout.write(`${each}\n`);
-    }
-    if (options.trees) await lab.removeTrees(context.host, applier, context.signal);
-    return 0;
+    const named = given.length > 0 ? given.map(parseName) : [parseName(defaultName)];
+    const code = await each(options.all ? await lab.names(context.host) : named, async name => {
+      await lab.down(context.host, applier, name, context.signal);
+      return name;
+    });
+    if (options.trees && code === 0) await lab.removeTrees(context.host, applier, context.signal);
+    return code;
   },
 });

@@ -479,7 +479,7 @@ export const entries: readonly Entry[] = [
   {
     name: 'lab down',
     group: 'Labs',
-    summary: 'End a lab and remove all it left',
+    summary: 'End labs and remove all they left',
     load: async () => (await import('./lab.ts')).down,
   },
   {

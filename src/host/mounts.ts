@@ -5,6 +5,8 @@ import { basename, dirname, join } from 'node:path';
 export interface MountPoint {
   /** The kernel's number, which a handle's `mnt_id` names, too. */
   readonly id: string;
+  /** Of the file system: `8:1`. */
+  readonly device: string;
   /** What of the file system is mounted: `/` is all of it. */
   readonly root: string;
   readonly path: string;
@@ -21,9 +23,9 @@ export function mountsNow(): MountPoint[] {
   const lines = readFileSync('/proc/self/mountinfo', 'latin1').split('\n');
   return lines.flatMap(line => {
     const [own = '', source = ''] = line.split(' - ');
-    const [id = '', , , root = '', path] = own.split(' ');
+    const [id = '', , device = '', root = '', path] = own.split(' ');
     const [type = ''] = source.split(' ');
-    return path === undefined ? [] : [{ id, root: decoded(root), path: decoded(path), type }];
+    return path === undefined ? [] : [{ id, device, root: decoded(root), path: decoded(path), type }];
   });
 }
 

@@ -1,10 +1,11 @@
-import { readFileSync } from 'node:fs';
 import { lstat, open, statfs } from 'node:fs/promises';
 import { check } from './child.ts';
 import { isErrno } from './error.ts';
 import { nearest } from './file-system.ts';
 import { refuseMounts } from './files.ts';
+import { mountOf } from './handle.ts';
 import type { Host } from './host.ts';
+import { mountsNow } from './mounts.ts';
 import { hasProgram } from './program.ts';
 
 /** Trees on btrfs: a subvolume is copied by a snapshot, which shares all of its blocks and takes no time. */
@@ -32,10 +33,8 @@ async function isSubvolume(path: string): Promise<boolean> {
  */
 async function deviceOf(directory: string): Promise<string | undefined> {
   await using handle = await open(directory);
-  const id = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${handle.fd}`, 'utf8'))?.[1];
-  // proc_pid_mountinfo(5): the mount's number, its parent's, and the device.
-  const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
-  return mounts.find(line => line.startsWith(`${id} `))?.split(' ')[2];
+  const id = mountOf(handle.fd);
+  return mountsNow().find(mount => mount.id === id)?.device;
 }
 
 /** Whether a snapshot of the tree `from` can be made at `to`, where nothing is yet. */

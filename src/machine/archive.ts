@@ -137,7 +137,7 @@ export async function* importMachine(
     await using _network = await lockNetwork(locks, signal);
     const desired = await desiredOf(deps.host, spec, origin, [], signal);
     const loaded = await isInMemory(deps, name, signal);
-    yield plan(planMachine(desired, { kind: 'nothing', tree: origin.tree, loaded }));
+    yield plan(planMachine(desired, { kind: 'nothing', tree: origin.tree, loaded, start: false }));
   } finally {
     // Still there if no machine has come of it.
     await files.remove(unpacked);

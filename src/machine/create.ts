@@ -4,7 +4,7 @@ import { clonedNetwork } from '../network/decide.ts';
 import { lockNetwork } from '../network/nat.ts';
 import type { MachineChange, Password } from './api.ts';
 import { type MachineDependencies, note, type Parts, plan } from './change.ts';
-import { start } from './job.ts';
+import { started } from './job.ts';
 import { findMade, getMade, inTheWay, isMapped, isUp, type Made, unitState } from './observe.ts';
 import { placesOf } from './places.ts';
 import { needsRestart, planMachine } from './plan.ts';
@@ -101,15 +101,15 @@ export async function* create(
   const { from } = spec;
   if (from.kind === 'directory' || from.kind === 'machine') {
     const found = await originOfSource(deps, from, signal);
-    yield* make(deps, await withPassword(deps, spec, password, found, signal), found, signal);
+    yield* make(deps, await withPassword(deps, spec, password, found, signal), found, change.start, signal);
   } else {
     const base = from.kind === 'base' ? from.name : yield* build(deps, spec, signal);
     // Until the mount unit names the base, nothing else keeps it from being removed.
     await using _lock = await lockBase(host.locks, base, signal);
     const found = { origin: await originOfBase(host.files, base) };
-    yield* make(deps, await withPassword(deps, spec, password, found, signal), found, signal);
+    yield* make(deps, await withPassword(deps, spec, password, found, signal), found, change.start, signal);
   }
-  if (change.start) yield* start(deps, spec.name);
+  if (change.start) yield* started(deps, spec.name);
 }
 
 /** The password of root becomes a hash as the tree's own programs would make it. */
@@ -132,6 +132,7 @@ async function* make(
   deps: MachineDependencies,
   spec: MachineSpec,
   { origin, standstill }: Found,
+  start: boolean,
   signal: AbortSignal,
 ): Parts {
   await using _network = await lockNetwork(deps.host.locks, signal);
@@ -141,6 +142,7 @@ async function* make(
       kind: 'nothing',
       tree: origin.tree,
       loaded: await isInMemory(deps, spec.name, signal),
+      start,
       ...(standstill && { standstill }),
     }),
   );
@@ -165,8 +167,8 @@ export async function* clone(deps: MachineDependencies, change: Of<'clone'>, sig
     network: clonedNetwork(spec.network),
     firstBoot: { ...firstBoot, sshKeys: [], users: [], copy: [], run: [] },
   };
-  yield* make(deps, next, found, signal);
-  if (change.start) yield* start(deps, change.to);
+  yield* make(deps, next, found, change.start, signal);
+  if (change.start) yield* started(deps, change.to);
 }
 
 async function originOfSnapshot(deps: MachineDependencies, made: Made, snapshot: string): Promise<Origin> {

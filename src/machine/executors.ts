@@ -6,8 +6,9 @@ import type { Executors } from '../host/step.ts';
 import { removeTree, snapshotWords, withoutMounts } from '../host/subvolume.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 import { literally } from '../systemd/escape.ts';
+import { systemdExecutors } from '../systemd/executors.ts';
 import { lockTree } from '../systemd/tree-lock.ts';
-import { hidden } from './places.ts';
+import { hidden, placesOf } from './places.ts';
 import { copyUnit, type OwnMachineStep } from './step.ts';
 
 /** cp(1) with all that a tree has. */
@@ -24,6 +25,7 @@ export function machineExecutors(
   connect: () => Promise<SystemdClient>,
 ): Executors<OwnMachineStep> {
   const { files } = host;
+  const { 'kill-unit': kill } = systemdExecutors(connect);
   const undoing = () => AbortSignal.timeout(120_000);
   const isThere = async (path: string) => (await files.look(path)) !== undefined;
 
@@ -160,6 +162,20 @@ export function machineExecutors(
       describe: step => `remove directory ${step.path}, if it is empty`,
       satisfied: async step => !(await isThere(step.path)) || (await files.list(step.path)).length > 0,
       apply: step => files.removeEmpty(step.path),
+    },
+    'begin-machine': {
+      describe: step => `start ${placesOf(step.name).unit}`,
+      satisfied: async () => false,
+      apply: async (step, signal) =>
+        (await connect()).beginStart(placesOf(step.name).unit, 'replace', signal),
+      async undo(step) {
+        const { unit, leftByNspawn } = placesOf(step.name);
+        const killed = { do: 'kill-unit', name: unit } as const;
+        if (!(await kill.satisfied(killed))) await kill.apply(killed, undoing());
+        await (await connect()).resetFailedUnit(unit, undoing());
+        await files.remove(leftByNspawn.lock);
+        for (const path of leftByNspawn.directories) if (await isThere(path)) await files.removeEmpty(path);
+      },
     },
     'set-properties': {
       describe: step =>

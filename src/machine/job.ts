@@ -11,21 +11,20 @@ import { type Running, runningMachine } from './running.ts';
 
 type Of<D extends MachineChange['do']> = Extract<MachineChange, { do: D }>;
 
-/** Starts a machine and waits until it is up: until its own init has said so. */
-export async function* start(deps: MachineDependencies, name: string): Parts {
-  const { unit } = placesOf(name);
+/** Waits until a machine whose start is queued is up: until its own init has said so. */
+export async function* started(deps: MachineDependencies, name: string): Parts {
   yield {
     do: 'job',
-    shown: [{ do: 'start-unit', name: unit }],
+    shown: [],
     async run(signal) {
       const systemd = await deps.systemd();
-      await systemd.startUnit(unit, 'replace', signal);
+      await systemd.started(placesOf(name).unit, signal);
       return [];
     },
   };
 }
 
-/** {@link start} of a machine that is there. Throws `ERR_BUSY` while somebody else changes it. */
+/** Starts a machine that is there and waits until it is up. Throws `ERR_BUSY` while somebody else changes it. */
 export async function* startMade(deps: MachineDependencies, name: string, signal: AbortSignal): Parts {
   await getMade(deps.host.files, name);
   const systemd = await deps.systemd();

@@ -4,12 +4,14 @@ import type { LogOptions } from './api.ts';
 import { machineUnit } from './drop-in.ts';
 
 /**
- * The command line of journalctl(1): the machine's own journal, where it runs or where it lies in the tree, or what its
+ * The command line of journalctl(1): the machine's own journal, where it runs or where it lies in its tree, or what its
  * unit has said on the host.
+ *
+ * @param tree of a machine that does not run
  */
-export function logWords(name: string, tree: string, isRunning: boolean, options: LogOptions): string[] {
+export function logWords(name: string, tree: string | undefined, options: LogOptions): string[] {
   const { follow, lines, since, until, unit, of } = options;
-  const own = isRunning ? [`--machine=${name}`] : [`--root=${tree}`];
+  const own = [tree === undefined ? `--machine=${name}` : `--root=${tree}`];
   return [
     'journalctl',
     '--no-hostname',
@@ -21,6 +23,9 @@ export function logWords(name: string, tree: string, isRunning: boolean, options
     ...(until === undefined ? [] : [`--until=${until}`]),
   ];
 }
+
+/** A path by a handle of this process, as its children reach it. */
+export const pathForChild = (path: string): string => path.replace('/proc/self/', `/proc/${process.pid}/`);
 
 /** Shows them with the caller's streams, and gives journalctl's exit code; an abort ends it. */
 export async function showLogs(host: Host, words: readonly string[], signal: AbortSignal): Promise<number> {

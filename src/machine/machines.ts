@@ -16,7 +16,7 @@ import { type MachineDependencies, type Parts } from './change.ts';
 import type { End } from './copy.ts';
 import { machineUnit } from './drop-in.ts';
 import { listMachines } from './list.ts';
-import { findMade, getMade } from './observe.ts';
+import { findMade, getMade, type Made } from './observe.ts';
 import { lockOf, placesOf } from './places.ts';
 import type { Running } from './running.ts';
 import type { MachineSpec } from './spec.ts';
@@ -33,6 +33,8 @@ export class Machines implements MachinesApi {
   async perform(change: MachineChange, signal: AbortSignal): Promise<Changed> {
     await using _locks = await this.#lock(change);
     const { applier } = this.#deps;
+    // It answers while files are read; whoever needs it meets its error.
+    this.#deps.systemd().catch(() => undefined);
     const notes: string[] = [];
     let changed = false;
     for await (const part of await partsOf(this.#deps, change, signal)) {
@@ -133,7 +135,7 @@ export class Machines implements MachinesApi {
   async logs(name: string, options: LogOptions, signal: AbortSignal): Promise<number> {
     const { host } = this.#deps;
     const made = await getMade(host.files, name);
-    const { logWords, showLogs } = await import('./logs.ts');
+    const { logWords, pathForChild, showLogs } = await import('./logs.ts');
     const isRunning = await this.#running(name, signal).then(
       () => true,
       (error: unknown) => {
@@ -141,8 +143,11 @@ export class Machines implements MachinesApi {
         throw error;
       },
     );
-    if (!isRunning) await (await import('./tree-view.ts')).mountTree(this.#deps, made, signal);
-    return showLogs(host, logWords(name, placesOf(name).tree, isRunning, options), signal);
+    if (isRunning || options.of !== 'journal')
+      return showLogs(host, logWords(name, undefined, options), signal);
+    const { treeOfMachine, viewTree } = await import('./tree-view.ts');
+    using view = await viewTree(treeOfMachine(made));
+    return await showLogs(host, logWords(name, pathForChild(view.path), options), signal);
   }
 
   /** systemd-cgtop(1) of one machine, or of all that run. */
@@ -156,12 +161,28 @@ export class Machines implements MachinesApi {
 
   async copy(from: Place, to: Place, signal: AbortSignal): Promise<void> {
     const { copyFiles } = await import('./copy.ts');
-    const ends = await Promise.all([from, to].map(place => this.#end(place, signal)));
-    const [source, target] = ends;
-    if (source && target) await copyFiles(this.#deps.host, source, target, signal);
+    using views = new DisposableStack();
+    const source = await this.#end(
+      from,
+      async made => {
+        const { treeOfMachine, viewTree } = await import('./tree-view.ts');
+        return views.use(await viewTree(treeOfMachine(made))).path;
+      },
+      signal,
+    );
+    const target = await this.#end(
+      to,
+      async made => {
+        await (await import('./tree-view.ts')).mountTree(this.#deps, made, signal);
+        return placesOf(made.spec.name).tree;
+      },
+      signal,
+    );
+    await copyFiles(this.#deps.host, source, target, signal);
   }
 
-  async #end(place: Place, signal: AbortSignal): Promise<End> {
+  /** `rootOf` gives the tree of a machine that does not run. */
+  async #end(place: Place, rootOf: (made: Made) => Promise<string>, signal: AbortSignal): Promise<End> {
     if (place.kind === 'host') return place;
     const { machine: name, path } = place;
     const { host } = this.#deps;
@@ -169,8 +190,7 @@ export class Machines implements MachinesApi {
     const { isUp, unitState } = await import('./observe.ts');
     if (isUp(await unitState(await this.#deps.systemd(), placesOf(name).unit, signal)))
       return { kind: 'running', machine: await this.#running(name, signal), path };
-    await (await import('./tree-view.ts')).mountTree(this.#deps, made, signal);
-    return { kind: 'stopped', machine: name, root: placesOf(name).tree, path };
+    return { kind: 'stopped', machine: name, root: await rootOf(made), path };
   }
 
   async #running(name: string, signal: AbortSignal): Promise<Running> {

@@ -32,15 +32,19 @@ export async function findMade(files: Files, name: string): Promise<Made | undef
   const text = await files.read(places.spec);
   if (text === undefined) return undefined;
   const { parseMachine } = await import('./document.ts');
-  const [spec, tree, mount, enabled] = await Promise.all([
-    parseMachine(text, places.spec),
+  const [spec, rest] = await Promise.all([parseMachine(text, places.spec), besideSpec(files, places)]);
+  return { spec, ...rest };
+}
+
+/** What is known of a machine without its spec. */
+export async function besideSpec(files: Files, places: Places): Promise<Omit<Made, 'spec'>> {
+  const [tree, mount, enabled] = await Promise.all([
     files.look(places.tree),
     files.read(places.mountFile),
     files.look(places.enabled),
   ]);
   const layers = mount === undefined ? undefined : parseLayers(mount);
   return {
-    spec,
     tree: layers
       ? { kind: 'overlay' }
       : tree?.kind === 'link'

@@ -27,6 +27,11 @@ export function placesOf(name: string) {
     mountFile: `${persistentUnits}/${mountUnitName(name)}`,
     /** There if the machine starts at boot. */
     enabled: `${wants}/${machineUnit(name)}`,
+    /** What systemd-nspawn leaves where it was killed. */
+    leftByNspawn: {
+      lock: hidden(`${machinesDirectory}/${name}`, 'lck'),
+      directories: ['propagate', 'unix-export'].map(what => `/run/systemd/nspawn/${what}/${name}`),
+    },
   };
 }
 

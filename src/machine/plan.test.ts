@@ -39,12 +39,16 @@ test('a clone is mounted before it is written into, a directory is linked and no
   const clone = kinds(plainSpec, {
     kind: 'nothing',
     loaded: false,
+    start: true,
     tree: { kind: 'clone', lower: ['/base'], mode: 0o755 },
   });
   assert.ok(clone.includes('start-unit') && !clone.includes('copy-tree'));
+  // Units' files come before it, its spec and its start after it.
+  assert.deepEqual(clone.slice(clone.indexOf('start-unit') + 1), ['write-file', 'begin-machine']);
   const link = kinds(plainSpec, {
     kind: 'nothing',
     loaded: false,
+    start: false,
     tree: { kind: 'link', path: '/srv/tree' },
   });
   assert.ok(link.includes('make-link') && !link.includes('copy-tree') && !link.includes('start-unit'));
@@ -53,7 +57,7 @@ test('a clone is mounted before it is written into, a directory is linked and no
 test('a machine that runs is frozen while it is copied, and not longer', () => {
   const tree = { kind: 'clone-of-clone', lower: ['/base'], upper: '/upper' } as const;
   const around = (standstill: Standstill) => {
-    const all = kinds(plainSpec, { kind: 'nothing', loaded: false, tree, standstill });
+    const all = kinds(plainSpec, { kind: 'nothing', loaded: false, start: false, tree, standstill });
     const at = all.indexOf('copy-tree');
     return all.slice(at - 1, at + 2);
   };

@@ -48,6 +48,8 @@ export type Present =
       readonly standstill?: Standstill;
       /** systemd has units of the name in memory, with what files said that are gone. */
       readonly loaded: boolean;
+      /** Whether it is to run: systemd has its start in the queue when it is made. */
+      readonly start: boolean;
     }
   | {
       readonly kind: 'machine';
@@ -86,10 +88,11 @@ export function planMachine(desired: Desired, present: Present): Plan<MachineSte
       ...directorySteps(desired),
       ...(isNew ? treeSteps(places, present) : []),
       ...settingsSteps(desired, places),
+      ...(isNew && isClone(present.tree) ? mountedSteps(places, present.loaded) : []),
       ...guestSteps(desired, places, isNew),
       file(places.spec, desired.document, 0o600),
       ...enableSteps(spec, places, present),
-      ...(isNew ? reloadSteps(places.unit, present.loaded) : liveSteps(desired, places, present)),
+      ...(isNew ? beginSteps(desired, places, present) : liveSteps(desired, places, present)),
     ],
   };
 }
@@ -111,9 +114,18 @@ function storeSteps({ spec, facts }: Desired): MachineStep[] {
 const reloadSteps = (name: string, loaded: boolean): MachineStep[] =>
   loaded ? [{ do: 'reload-manager', name }] : [];
 
+const beginSteps = (
+  { spec: { name } }: Desired,
+  { unit }: Places,
+  { loaded, start }: Extract<Present, { kind: 'nothing' }>,
+): MachineStep[] => [
+  ...reloadSteps(unit, loaded),
+  ...(start ? [{ do: 'begin-machine', name } as const] : []),
+];
+
 function treeSteps(
   places: Places,
-  { tree, standstill, loaded }: Extract<Present, { kind: 'nothing' }>,
+  { tree, standstill }: Extract<Present, { kind: 'nothing' }>,
 ): MachineStep[] {
   const name = places.tree.slice(machinesDirectory.length + 1);
   const copy = (from: string, path: string): MachineStep => ({ do: 'copy-tree', name, from, path });
@@ -130,17 +142,30 @@ function treeSteps(
       return [parent, ...duringStandstill(standstill, [snapshot])];
     }
     case 'clone':
-      return [directory(places.upper, tree.mode), ...mountSteps(places, tree.lower, loaded)];
+      return [directory(places.upper, tree.mode), ...mountFileSteps(places, tree.lower)];
     case 'clone-of-clone':
       return [
         ...duringStandstill(standstill, [copy(tree.upper, places.upper)]),
-        ...mountSteps(places, tree.lower, loaded),
+        ...mountFileSteps(places, tree.lower),
       ];
   }
 }
 
 /** The tree is mounted at once, to be written into; and stays so. */
-export function mountSteps(places: Places, lower: readonly string[], loaded: boolean): MachineStep[] {
+export const mountSteps = (places: Places, lower: readonly string[], loaded: boolean): MachineStep[] => [
+  ...mountFileSteps(places, lower),
+  ...mountedSteps(places, loaded),
+];
+
+const isClone = ({ kind }: NewTree) => kind === 'clone' || kind === 'clone-of-clone';
+
+/** After all files of units: systemd reads their directories anew for the first unit that it does not know. */
+const mountedSteps = ({ mountUnit: name }: Places, loaded: boolean): MachineStep[] => [
+  ...reloadSteps(name, loaded),
+  { do: 'start-unit', name, ...(!loaded && { fresh: true }) },
+];
+
+function mountFileSteps(places: Places, lower: readonly string[]): MachineStep[] {
   const layers: Layers = { lower, upper: places.upper, work: places.work };
   const name = places.tree.slice(machinesDirectory.length + 1);
   return [
@@ -148,8 +173,6 @@ export function mountSteps(places: Places, lower: readonly string[], loaded: boo
     directory(machinesDirectory, 0o700),
     directory(places.tree, 0o755),
     file(places.mountFile, mountUnit(name, layers)),
-    ...reloadSteps(places.mountUnit, loaded),
-    { do: 'start-unit', name: places.mountUnit },
   ];
 }
 
@@ -306,10 +329,8 @@ export function planRemove(
       { do: 'kill-unit', name: places.unit },
       ...(what.enabled ? [{ do: 'disable-unit', name: places.unit } as const] : []),
       ...treeRemoval(places, what.tree),
-      // systemd-nspawn leaves these where it was killed.
-      { do: 'remove', path: hidden(places.tree, 'lck') },
-      { do: 'remove-directory', path: `/run/systemd/nspawn/propagate/${name}` },
-      { do: 'remove-directory', path: `/run/systemd/nspawn/unix-export/${name}` },
+      { do: 'remove', path: places.leftByNspawn.lock },
+      ...places.leftByNspawn.directories.map(path => ({ do: 'remove-directory' as const, path })),
       { do: 'remove-machine-tree', path: hidden(places.tree, 'flat') },
       { do: 'remove-machine-tree', path: hidden(places.tree, 'restored') },
       { do: 'remove', path: places.dropIn },

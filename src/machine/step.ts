@@ -37,6 +37,11 @@ export type OwnMachineStep =
   | { readonly do: 'remove-machine-tree'; readonly path: string }
   /** Removes a directory if it is empty. */
   | { readonly do: 'remove-directory'; readonly path: string }
+  /**
+   * Queues the start of a machine that was just made; {@link SystemdClient.started} waits for it. Undone by killing it, and
+   * removing what that leaves.
+   */
+  | { readonly do: 'begin-machine'; readonly name: string }
   /** Changes resources of a unit that runs, in a drop-in of systemd's own. */
   | { readonly do: 'set-properties'; readonly name: string; readonly properties: readonly LiveProperty[] }
   /** Mounts a directory or file of the host into a machine that runs; machinectl(1), bind. */

@@ -46,6 +46,7 @@ export interface ConnectOptions {
  */
 export class SystemdClient implements AsyncDisposable {
   readonly #session: Session;
+  readonly #begun = new Map<string, Job>();
   #references: References | undefined;
 
   private constructor(session: Session) {
@@ -87,6 +88,17 @@ export class SystemdClient implements AsyncDisposable {
   /** Starts a unit and waits for the job; throws `ERR_UNIT_FAILED` with systemd's result. Needs no reload for a new file. */
   async startUnit(name: string, mode: JobMode, signal: AbortSignal, queued?: () => void): Promise<void> {
     await finished(this.#session, await this.enqueue('start', name, mode, signal, queued), signal);
+  }
+
+  /** Queues the start of a unit, for which {@link started} waits. */
+  async beginStart(name: string, mode: JobMode, signal: AbortSignal, queued?: () => void): Promise<void> {
+    this.#begun.set(name, await this.enqueue('start', name, mode, signal, queued));
+  }
+
+  /** Waits for what {@link beginStart} has queued; throws `ERR_UNIT_FAILED` with systemd's result. */
+  async started(name: string, signal: AbortSignal): Promise<void> {
+    const job = this.#begun.get(name);
+    if (job) await finished(this.#session, job, signal);
   }
 
   /** Stops a unit and waits until it is down. A unit that is not loaded is down. */

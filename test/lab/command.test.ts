@@ -33,6 +33,12 @@ test('lab status tells of a lab, and of one that is not there', async t => {
   assert.match(none.stderr, /ERR_LAB_NOT_FOUND/);
 });
 
+test('lab down takes several names, and tells of each that is not there', async () => {
+  const { code, stderr } = await run(['down', 'no-such-lab', 'nor-this']);
+  assert.equal(code, 125);
+  assert.match(stderr, /no lab no-such-lab \[ERR_LAB_NOT_FOUND\]\n.*no lab nor-this \[ERR_LAB_NOT_FOUND\]/);
+});
+
 test('a lab that is there with other settings is not changed', async t => {
   await using lab = await useLab({ test: t });
   const again = await run(['up', lab.name, '--memory', '1g']);

@@ -1,7 +1,9 @@
 /** A command about machines that is killed at any border of its plans is undone or finished by the next one. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { eventually, spawnlet, system } from '../app/tools.ts';
+import { machineUnit } from '../../src/machine/drop-in.ts';
+import { SystemdClient } from '../../src/systemd/client.ts';
+import { spawnlet, system } from '../app/tools.ts';
 import { type KilledCommand, useKilledCommand } from '../host/killed-command.ts';
 import { base, create, machine, status, useBase, world } from './machines.ts';
 
@@ -21,6 +23,13 @@ async function walk(least: number, visit: (border: number, at: string) => Promis
   let border = 1;
   while (await visit(border, `killed at border ${border}`)) border++;
   assert.ok(border > least, `${border} borders: is anything journalled?`);
+}
+
+/** Waits until systemd has nothing in its queue for a machine. */
+async function jobsEnd(name: string): Promise<void> {
+  const signal = AbortSignal.timeout(60_000);
+  await using client = await SystemdClient.connect({ signal });
+  await client.waitUntil(machineUnit(name), ({ Job }) => Job === 0, signal);
 }
 
 const from = ['--from', base, '--network', 'none'];
@@ -54,6 +63,23 @@ export function testKills(): void {
       assert.equal(await world(), clean, at);
       return stopped;
     });
+  });
+
+  test('a create --start that is killed is gone, or systemd starts what was made', async () => {
+    const ends: string[] = [];
+    await walk(8, async (border, at) => {
+      const stopped = await runUntil(border, ['create', 'w', ...from, '--start'], 'calls');
+      const [name] = await nextCommand(at);
+      if (name === undefined) ends.push('gone');
+      else {
+        await jobsEnd('w');
+        ends.push((await status('w')).state);
+        await machine('rm', '--force', 'w');
+      }
+      assert.equal(await world(), clean, at);
+      return stopped;
+    });
+    assert.match(ends.join(' '), /^(gone )+(running ?)+$/);
   });
 
   test('a clone that is killed between any two steps is gone, and its origin as it was', async () => {
@@ -139,12 +165,9 @@ export function testKills(): void {
     await walk(8, async (border, at) => {
       const stopped = await runUntil(border, ['start', 'w'], 'calls');
       await nextCommand(at);
-      const { state } = await eventually(async () => {
-        const found = await status('w');
-        return found.state === 'starting' ? undefined : found;
-      }, `${at}: its start has an end`);
+      await jobsEnd('w');
+      const { state, leader } = await status('w');
       states.push(state);
-      const { leader } = await status('w');
       await machine('start', 'w');
       const now = await status('w');
       assert.equal(now.state, 'running', at);

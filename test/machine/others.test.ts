@@ -11,7 +11,7 @@ import { restore } from '../../src/machine/snapshot.ts';
 import { lockDirectory } from '../../src/names.ts';
 import { SystemdClient } from '../../src/systemd/client.ts';
 import { done, spawnlet, system, words } from '../app/tools.ts';
-import { base, create, inside, machine, status, useBase } from './machines.ts';
+import { base, create, inside, machine, status, useBase, world } from './machines.ts';
 
 let made: AsyncDisposable;
 
@@ -38,6 +38,7 @@ test('a tree that was there before spawnlet stays when the machine is removed', 
   await writeFile(settings, '[Network]\nPrivate=no\n');
   await machine('adopt', 'mine');
   await machine('rename', 'mine', 'ours');
+  await writeFile('/var/lib/spawnlet/machine/ours/machine.yaml', 'kind: [\n');
   await machine('rm', 'ours');
   assert.equal(await readFile('/var/lib/machines/ours/etc/motd', 'utf8'), 'hello\n');
   await rm('/var/lib/machines/ours', { recursive: true });
@@ -104,17 +105,34 @@ test('an ejected machine keeps its bridge, its address and its ports when the la
   await assert.rejects(readFile('/etc/systemd/system/spawnlet-nat.service'), { code: 'ENOENT' });
 });
 
-test('a file that cannot be read stops what depends on all machines, and is named', async () => {
-  await create('broken');
+test('a file that cannot be read stops what depends on all machines and is named, and its machine can be removed', async () => {
+  const clean = await world();
+  await create('broken', '--enable');
   await create('other');
   const file = '/var/lib/spawnlet/machine/broken/machine.yaml';
-  const text = await readFile(file, 'utf8');
   await writeFile(file, 'kind: [\n');
   const { code, err } = await spawnlet(['machine', 'rm', 'other']);
   assert.equal(code, 125);
   assert.match(err, new RegExp(file));
-  await writeFile(file, text);
-  await machine('rm', 'other', 'broken');
+  await machine('rm', 'broken');
+  await machine('rm', 'other');
+  assert.equal(await world(), clean);
+});
+
+test('the journal and the files of a machine that does not run are read with nothing mounted', async () => {
+  await create('still', '--start');
+  await machine('stop', 'still');
+  const mount = 'var-lib-machines-still.mount';
+  await system('systemctl', 'stop', mount);
+  assert.match(await machine('logs', 'still'), /Reached target/);
+  await machine('cp', 'still:/etc/hostname', '/root/hostname');
+  assert.equal(await readFile('/root/hostname', 'utf8'), 'still\n');
+  assert.doesNotMatch(
+    await system('findmnt', '--noheadings', '--list', '--output=TARGET'),
+    /machines\/still/,
+  );
+  await rm('/root/hostname');
+  await machine('rm', 'still');
 });
 
 test('a machine that another command is at work on is not started', async () => {
