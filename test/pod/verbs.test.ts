@@ -181,6 +181,17 @@ describe('cp', () => {
     );
   });
 
+  test('takes what is written to meanwhile', async () => {
+    await inside(
+      'main',
+      'mkdir /tmp/logs; head -c 30000000 /dev/zero > /tmp/logs/log; (while echo line >> /tmp/logs/log; do :; done) > /dev/null 2>&1 & echo $! > /tmp/writer',
+    );
+    const out = join(images.directory, 'logs');
+    await done(['pod', 'cp', 'files:/tmp/logs', out]);
+    assert.ok((await stat(join(out, 'log'))).size >= 30_000_000);
+    await inside('main', 'kill $(cat /tmp/writer); rm -r /tmp/logs');
+  });
+
   test('says what is not there, and what it does not do', async () => {
     for (const [argv, error] of [
       [['files:/none', '/tmp/x'], /there is no files:\/none.*ERR_GUEST_COPY/],
