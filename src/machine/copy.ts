@@ -78,10 +78,14 @@ export async function copyFiles(host: Host, from: End, to: End, signal: AbortSig
   const words = isDirectory
     ? treeWords(read.path, write.path, place)
     : fileWords(read.path, write.path, source.mode, place);
-  const [produce, consume] = await Promise.all([at(host, from, words.produce), at(host, to, words.consume)]);
+  const produced = from.kind === 'in-use' && isDirectory ? asItChanges(words.produce) : words.produce;
+  const [produce, consume] = await Promise.all([at(host, from, produced), at(host, to, words.consume)]);
   const failure = await copyPiped(host.children, { produce, consume }, signal);
   if (failure !== undefined) throw refused(`copying ${shown(from)} to ${shown(to)} failed: ${failure}`);
 }
+
+/** A file that grows or goes meanwhile, as logs do, is no failure: GNU tar says 1 of it, and 2 of all else. */
+const asItChanges = (tar: readonly string[]) => ['sh', '-c', '"$@" || [ $? = 1 ]', 'sh', ...tar];
 
 /** The command line that runs `argv` where an end is. */
 async function at(host: Host, end: End, argv: readonly string[]): Promise<readonly string[]> {

@@ -1,10 +1,10 @@
-/** Commands whose streams a test speaks to while they run. */
+/** Commands whose streams a test speaks to while they run; they are killed after a minute. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { eventually, words } from './tools.ts';
 
 export const begin = (...argv: readonly string[]): ChildProcess => {
   const [program = '', ...rest] = words(...argv);
-  return spawn(program, rest, { stdio: ['pipe', 'pipe', 'pipe'] });
+  return spawn(program, rest, { stdio: ['pipe', 'pipe', 'pipe'], timeout: 60_000 });
 };
 
 /** What a child has written so far, and waits until it has written `text`. */
@@ -29,6 +29,7 @@ export const onTerminal = (...argv: readonly string[]) =>
     ['--quiet', '--return', '--log-out=/dev/null', '--command', `stty rows 33 cols 77; ${quoted(...argv)}`],
     {
       stdio: ['pipe', 'pipe', 'pipe'],
+      timeout: 60_000,
       env: { ...process.env, TERM: 'vt100' },
     },
   );

@@ -1,14 +1,14 @@
 // runs in a lab: bookworm trixie +containernetworking-plugins +nftables
 // What is done with a container of a pod while it runs: it is attached to, files are copied, ports lead to it.
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, readlink, stat, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { ended } from '../../src/host/child.ts';
 import { begin, listen, onTerminal } from '../app/streams.ts';
-import { debianImage, done, eventually, type Fixture, spawnlet, useImages } from '../app/tools.ts';
+import { debianImage, done, eventually, type Fixture, spawnlet, system, useImages } from '../app/tools.ts';
 import { apply, isReady, podOf, remove, type TestAgent, until, useAgent } from './agent.ts';
 
 let images: Fixture;
@@ -43,6 +43,16 @@ async function run(name: string, ...containers: readonly object[]): Promise<void
   });
 }
 
+/** The terminal of a spawnlet that runs with these words. */
+async function terminalOf(...argv: readonly string[]): Promise<string> {
+  const words = ['', ...argv, ''].join('\0');
+  for (const pid of await readdir('/proc')) {
+    const its = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (its.endsWith(words)) return await readlink(`/proc/${pid}/fd/0`);
+  }
+  throw new Error(`spawnlet ${argv.join(' ')} does not run`);
+}
+
 const echoes = 'while read -r line; do echo "heard $line"; [ "$line" != end ] || exit 5; done; exit 9';
 
 describe('attach', () => {
@@ -70,7 +80,7 @@ describe('attach', () => {
     await remove('once');
   });
 
-  test('has a terminal of the caller’s size, which is left by its detach keys', async () => {
+  test('has a terminal of the caller’s size, then and when it changes, which is left by its detach keys', async () => {
     const sizes = 'while read -r line; do echo "$line: $(stty size)"; [ "$line" != end ] || exit 4; done';
     const streams = { stdin: true, stdinOnce: true, tty: true };
     await run('tty', container('main', sizes, streams));
@@ -78,7 +88,21 @@ describe('attach', () => {
     const [left, heard] = [ended(first), listen(first)];
     // What is typed before the command has taken the terminal is not all the container's.
     const typing = setInterval(() => first.stdin?.write('word\r'), 200);
-    await heard('word: 33 77').finally(() => clearInterval(typing));
+    try {
+      await heard('word: 33 77');
+      await system(
+        'stty',
+        '--file',
+        await terminalOf('pod', 'attach', '-it', 'tty'),
+        'rows',
+        '40',
+        'cols',
+        '90',
+      );
+      await heard('word: 40 90');
+    } finally {
+      clearInterval(typing);
+    }
     first.stdin?.write('\u0010\u0011');
     assert.equal(await left, 0);
     const second = onTerminal('pod', 'attach', '-it', '--detach-keys=x,y', 'tty');
@@ -179,6 +203,17 @@ describe('cp', () => {
       (await cp('files:/srv/leak', join(out, 'z'))).err,
       /there is no files:\/srv\/leak.*ERR_GUEST_COPY/,
     );
+  });
+
+  test('takes what is written to meanwhile', async () => {
+    await inside(
+      'main',
+      'mkdir /tmp/logs; head -c 30000000 /dev/zero > /tmp/logs/log; (while echo line >> /tmp/logs/log; do :; done) > /dev/null 2>&1 & echo $! > /tmp/writer',
+    );
+    const out = join(images.directory, 'logs');
+    await done(['pod', 'cp', 'files:/tmp/logs', out]);
+    assert.ok((await stat(join(out, 'log'))).size >= 30_000_000);
+    await inside('main', 'kill $(cat /tmp/writer); rm -r /tmp/logs');
   });
 
   test('says what is not there, and what it does not do', async () => {
