@@ -4,9 +4,11 @@ import { resolve } from 'node:path';
 import { parseCount } from '../app/request.ts';
 import { parseProfile, profilePath } from '../engine/seccomp.ts';
 import { messageOf, SpawnletError } from '../host/error.ts';
+import { programOf } from '../image/package/packages.ts';
 import { Agent, identityOf } from '../kubelet/agent.ts';
 import { readManifests, watchManifests } from '../kubelet/manifests.ts';
 import { type NodeSettings, networkSetUp, standaloneNode, withNames } from '../kubelet/node.ts';
+import { parseDefaultRuntime, writeSettings } from '../kubelet/settings.ts';
 import { agentUnitPath, installSteps, uninstallSteps } from '../kubelet/unit.ts';
 import { Manifests, nothingWanted, objectsOf } from '../kubelet/wanted.ts';
 import { defaultRange } from '../network/cni/default.ts';
@@ -34,12 +36,23 @@ const agentOptions = {
     value: 'NUMBER',
     help: 'processes that each pod may have; -1: as many as the host',
   },
+  'default-runtime': {
+    type: 'string',
+    value: 'ENGINE',
+    help: 'who runs pods without a runtimeClassName: crun (the default), or host, see docs/host-engine.md',
+  },
+  'allow-unverified-packages': {
+    type: 'boolean',
+    help: 'let pods of the engine host install packages by URLs without a checksum',
+  },
 } as const;
 
 interface AgentOptions {
   readonly 'pod-manifest-path': string | undefined;
   readonly 'pod-cidr': string | undefined;
   readonly 'pod-max-pids': string | undefined;
+  readonly 'default-runtime': string | undefined;
+  readonly 'allow-unverified-packages': boolean;
 }
 
 const pidsOf = ({ 'pod-max-pids': text }: AgentOptions): number | undefined =>
@@ -74,6 +87,8 @@ async function dependencies(
   objects: Objects,
 ): Promise<WorkerDependencies> {
   const applier = await context.applier();
+  const packages = { host: context.host, systemd: () => context.systemd(), env: context.env };
+  const unverified = options['allow-unverified-packages'];
   return {
     ...(await context.images()),
     host: context.host,
@@ -82,6 +97,8 @@ async function dependencies(
     limits: kubeletLimits(),
     systemd: () => context.systemd(),
     perform: (steps, signal) => applier.perform(steps, signal),
+    program: (image, never, begun, signal) =>
+      programOf(packages, image, { never, unverified, begun }, signal),
     profile: async () => parseProfile(await readFile(profilePath, 'utf8'), profilePath),
     changed: () => undefined,
     event: ({ metadata = {} }, { type, reason, message, container = '' }) =>
@@ -110,6 +127,8 @@ export const kubelet = defineCommand({
     const { signal, host } = context;
     await refuseOwnMounts(host);
     const directory = manifestsOf(options);
+    const defaultRuntime = parseDefaultRuntime(options['default-runtime']);
+    await writeSettings(host.files, { defaultRuntime });
     let objects: Objects = objectsOf(nothingWanted);
     context.volumeObjects = {
       configMap: async (namespace, name) => objects.configMap(namespace, name),
@@ -121,7 +140,7 @@ export const kubelet = defineCommand({
       secret: (namespace, name) => objects.secret(namespace, name),
       claims: namespace => objects.claims(namespace),
     });
-    const manifests = new Manifests(deps.node.name);
+    const manifests = new Manifests(deps.node.name, defaultRuntime);
     const settings = settingsOf(options);
     await deps.perform(networkSetUp(settings), signal);
     const node = await withNames(deps, settings, error => say(messageOf(error)), signal);
@@ -141,12 +160,15 @@ export const kubelet = defineCommand({
 
 function forUnit({ words }: Context, options: AgentOptions): string[] {
   const { podPidsLimit, range } = settingsOf(options);
+  const runtime = parseDefaultRuntime(options['default-runtime']);
   return [
     ...words,
     'kubelet',
     ...(options['pod-manifest-path'] === undefined ? [] : ['--pod-manifest-path', manifestsOf(options)]),
     ...(range === undefined ? [] : [`--pod-cidr=${range.v4}`]),
     ...(podPidsLimit === undefined ? [] : [`--pod-max-pids=${podPidsLimit}`]),
+    ...(runtime === 'crun' ? [] : [`--default-runtime=${runtime}`]),
+    ...(options['allow-unverified-packages'] ? ['--allow-unverified-packages'] : []),
   ];
 }
 
