@@ -220,12 +220,14 @@ export class GuestRoot implements Disposable {
   #find(path: string, last: 'follow' | 'keep'): Spot | undefined;
   #find(path: string, last: 'follow' | 'keep', make: 'above' | 'all'): Spot;
   #find(path: string, last: 'follow' | 'keep', make?: 'above' | 'all'): Spot | undefined {
-    return walk(this.#root, path, {
+    const spot = walk(this.#root, path, {
       last,
       ...(make && { make }),
       outside: 'root',
       blocked: why => blocked(path, why),
     });
+    if (!spot && make) throw blocked(path, 'what was made on the way has been taken away');
+    return spot;
   }
 }
 

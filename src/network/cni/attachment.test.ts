@@ -38,7 +38,7 @@ test('a namespace that is gone is named by an empty variable', () => {
     CNI_PATH: '/usr/lib/cni:/opt/cni/bin',
     CNI_ARGS: 'K8S_POD_NAME=web;IgnoreUnknown=1',
   });
-  assert.equal(environmentOf('ADD', attachment(), 'there').CNI_NETNS, '/run/netns/c1');
+  assert.equal(environmentOf('ADD', attachment(), 'there').CNI_NETNS, '/run/spawnlet/netns/c1');
 });
 
 for (const [what, some, message] of [
