@@ -9,7 +9,7 @@ LIB := $(DESTDIR)$(PREFIX)/lib/spawnlet
 # A part of the tests: make test ROOM=image
 ROOM ?=
 
-.PHONY: build setup demo check test bench vm format install uninstall lab-clean
+.PHONY: build setup demo check test bench soak vm format install uninstall lab-clean
 
 # The command, as bin/spawnlet runs it.
 build:
@@ -39,6 +39,12 @@ test: setup
 # The table of speed, peers in the same run. A part of it: make bench ROWS=run,pull
 bench: setup
 	@ROWS=$(ROWS) $(NODE) test/bench/bench.ts
+
+# 110 pods come and go for an hour, and nothing grows. Shorter, with fewer: make soak MINUTES=10 PODS=20
+MINUTES ?= 60
+PODS ?= 110
+soak: setup
+	@SOAK=$(MINUTES) SOAK_PODS=$(PODS) $(NODE) test/run.ts test/pod/churn.test.ts
 
 # A smoke on systemd as PID 1 with cgroup v2, in QEMU by software emulation: about six minutes.
 vm:

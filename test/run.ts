@@ -21,15 +21,15 @@ interface Job {
   readonly where: 'here' | { readonly suite: string; readonly packages: readonly string[] };
 }
 
-/** Settings of tests that are passed on into labs: see test/host/kill.test.ts. */
+/** Settings of tests that are passed on into labs: see test/host/kill.test.ts, test/pod/churn.test.ts. */
 const settings = Object.fromEntries(
-  ['FAULTS', 'FAULT_SEED'].flatMap(name => {
+  ['FAULTS', 'FAULT_SEED', 'SOAK', 'SOAK_PODS'].flatMap(name => {
     const value = process.env[name];
     return value === undefined ? [] : [[name, value] as const];
   }),
 );
 
-const longest = 600_000;
+const longest = 600_000 + Number(process.env['SOAK'] ?? 0) * 60_000;
 const atOnce = 2;
 
 async function find(pattern: string): Promise<string[]> {

@@ -16,7 +16,7 @@ export interface Plan<S extends Step> {
 }
 
 export interface Watchers {
-  /** Where a test stops a plan: before step `index` is journalled, before its effect, or after it. */
+  /** Where a test stops a plan: before step `index` is journalled, before its effect, or after it. What is performed has no journal. */
   border?(index: number, side: 'before' | 'journalled' | 'after'): void | Promise<void>;
   /** What a killed command had begun has been undone or finished. */
   recovered?(title: string): void;
@@ -254,10 +254,13 @@ export function makeApplier<S extends Step>(
       return rows.length === 0 ? 'nothing to do\n' : `${rows.join('\n')}\n`;
     },
     async perform(steps, signal) {
-      for (const step of steps) {
+      for (const [index, step] of steps.entries()) {
         signal.throwIfAborted();
         const executor = await executorOf(step);
-        if (!(await executor.satisfied(step))) await executor.apply(step, signal);
+        if (await executor.satisfied(step)) continue;
+        await watchers.border?.(index, 'before');
+        await executor.apply(step, signal);
+        await watchers.border?.(index, 'after');
       }
     },
     async apply(plan, signal) {

@@ -3,7 +3,7 @@ import type { Pod } from '../pod/api/kubernetes.ts';
 import { qosClass } from '../pod/spec/qos.ts';
 import { directoryOf, type PodIdentity } from '../pod/unit/names.ts';
 import type { WorkerDependencies } from '../pod/worker/dependencies.ts';
-import { readPod } from '../pod/worker/kept.ts';
+import { hasKept, readPod } from '../pod/worker/kept.ts';
 import { PodWorker } from '../pod/worker/worker.ts';
 
 /** A pod that is to be, in full: it has its name, namespace and UID. */
@@ -54,8 +54,9 @@ export class Agent {
     for (const uid of await files.list(podsDirectory)) {
       const pod = await readPod(files, uid);
       const { name, namespace } = pod?.metadata ?? {};
-      // A directory that was made and no more: nothing was begun.
-      if (pod && name && namespace) await this.#begin({ identity: { namespace, name, uid }, pod });
+      // A directory that was made and no more, or removed and not quite: of what is wanted of it, it begins anew.
+      const isBegun = await hasKept(files, uid);
+      if (pod && name && namespace && isBegun) await this.#begin({ identity: { namespace, name, uid }, pod });
       else await files.remove(directoryOf(uid));
     }
   }

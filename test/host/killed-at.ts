@@ -1,6 +1,7 @@
 /**
  * A child of a test: spawnlet, killed at one border: `BORDERS NUMBER WORD…`. They are those between `steps` of its plans, or
- * those around `calls`: around each lock that is taken and given back, and each job that systemd is asked for.
+ * those around `calls`: around each lock that is taken and given back, and each job that systemd is asked for. Of the agent they
+ * are its steps and, around each, what it `records` of its pods.
  */
 import { parseInput } from '../../src/cli/command.ts';
 import type { Context } from '../../src/cli/context.ts';
@@ -53,14 +54,22 @@ async function watchCalls(context: Context): Promise<void> {
     );
 }
 
+/** Passes a border before each record of a pod is written, and after it. */
+function watchRecords({ host: { files } }: Context): void {
+  const write = files.write.bind(files);
+  files.write = (path, ...more) =>
+    path.endsWith('/state.json') ? between(() => write(path, ...more)) : write(path, ...more);
+}
+
 async function main(): Promise<number> {
   const found = findEntry(words);
   if (!found) throw new Error(`there is no command ${words.join(' ')}`);
   const command = await found.entry.load();
   const input = parseInput(command, found.rest);
   if (input === 'help') throw new Error('a command that does something is needed');
-  await using context = await makeContext(words, borders === 'steps' ? { border: passStep } : {});
+  await using context = await makeContext(words, borders === 'calls' ? {} : { border: passStep });
   if (borders === 'calls') await watchCalls(context);
+  if (borders === 'records') watchRecords(context);
   return await command.run(input, context);
 }
 

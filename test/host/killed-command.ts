@@ -1,5 +1,6 @@
 /** Commands that are killed at a border between two steps of their plans: see killed-at.ts. */
 import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,9 +10,13 @@ import { systemChildren } from '../../src/host/child.ts';
 const modules = join(import.meta.dirname, '../../node_modules');
 const killed = 137;
 
+type Borders = 'steps' | 'calls' | 'records';
+
 export interface KilledCommand extends AsyncDisposable {
   /** Runs a command that is killed at a border: see killed-at.ts. False if it has fewer of them and went through. */
-  runUntil(border: number, words: readonly string[], borders?: 'steps' | 'calls'): Promise<boolean>;
+  runUntil(border: number, words: readonly string[], borders?: Borders): Promise<boolean>;
+  /** Starts one that does not end by itself. */
+  start(border: number, words: readonly string[], borders: Borders): ChildProcess;
 }
 
 /** Bundles it first into one file, as the command itself is: it starts four times as fast. */
@@ -28,12 +33,24 @@ export async function useKilledCommand(): Promise<KilledCommand> {
     external: ['koffi'],
   });
   await symlink(modules, join(directory, 'node_modules'));
+  const argv = (border: number, words: readonly string[], borders: Borders) => [
+    process.execPath,
+    program,
+    borders,
+    String(border),
+    ...words,
+  ];
+  const env = { ...process.env, NODE_PATH: modules };
   return {
+    start: (border, words, borders) => {
+      const [node = '', ...rest] = argv(border, words, borders);
+      return spawn(node, rest, { stdio: 'ignore', env });
+    },
     async runUntil(border, words, borders = 'steps') {
-      const { code, stderr } = await systemChildren.capture(
-        [process.execPath, program, borders, String(border), ...words],
-        { signal: AbortSignal.timeout(60_000), env: { ...process.env, NODE_PATH: modules } },
-      );
+      const { code, stderr } = await systemChildren.capture(argv(border, words, borders), {
+        signal: AbortSignal.timeout(60_000),
+        env,
+      });
       assert.ok(code === killed || code === 0, `border ${border}: ended with ${code}: ${stderr}`);
       return code === killed;
     },

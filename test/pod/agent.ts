@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { ended } from '../../src/host/child.ts';
 import { podsDirectory } from '../../src/names.ts';
 import type { Event, Pod } from '../../src/pod/api/kubernetes.ts';
-import { done, eventually, spawnlet, words } from '../app/tools.ts';
+import { done, eventually, spawnlet, system, words } from '../app/tools.ts';
 
 export const manifests = '/etc/spawnlet/manifests';
 
 export interface TestAgent extends AsyncDisposable {
+  readonly pid: () => number;
   /** What it has said. */
   readonly said: () => string;
   /** Ends it as a crash would. Pods go on. */
@@ -39,6 +40,7 @@ export async function useAgent(...flags: readonly string[]): Promise<TestAgent> 
   };
   start();
   return {
+    pid: () => child?.pid ?? 0,
     said: () => said,
     kill: () => end('SIGKILL'),
     start,
@@ -66,6 +68,20 @@ export async function podNamed(name: string): Promise<Pod | undefined> {
   const { code, out } = await spawnlet(['pod', 'get', name]);
   return code === 0 ? (JSON.parse(out) as Pod) : undefined;
 }
+
+/** All that pods have on a host: files, namespaces, units, cgroups, mounts, addresses, processes. */
+export const ofPods = (): Promise<string> =>
+  system(
+    'sh',
+    '-c',
+    `find /run/netns /run/spawnlet/netns /run/spawnlet/pods /run/spawnlet/cni /var/lib/spawnlet/pods -mindepth 1 2>/dev/null | grep -v lock | sort
+     ls /run/systemd/system /run/systemd/system.control 2>/dev/null | grep -E '^(\\.|pod-|kubepods)' | grep -vE '^kubepods(-[a-z]*)?.slice'
+     systemctl list-units --all --plain --no-legend 'pod-*' 'kubepods-*pod*'
+     find /sys/fs/cgroup -name 'kubepods*-pod*' -o -name 'pod-*'
+     findmnt -no TARGET -l | grep -v '^/proc\\|^/sys' | sort
+     ps -e -o comm= | grep -E 'conmon|crun'
+     :`,
+  );
 
 /** What has happened to a pod: `REASON CONTAINER xCOUNT`, the latest last. */
 export async function eventsOf(name: string): Promise<string[]> {

@@ -7,6 +7,7 @@ import {
   apply,
   eventsOf,
   isReady,
+  ofPods,
   podNamed,
   podOf,
   remove,
@@ -39,19 +40,7 @@ const container = (name: string, script: string, more: object = {}) => ({
 const forever = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
 
 test('a pod is units, with an address, names and variables, and leaves nothing', async () => {
-  const state = async () =>
-    (
-      await Promise.all([
-        system(
-          'sh',
-          '-c',
-          'find /run/netns /run/spawnlet/netns /run/spawnlet/pods /var/lib/spawnlet/pods -mindepth 1 2>/dev/null; :',
-        ),
-        system('systemctl', 'list-units', '--all', '--plain', '--no-legend', 'pod-*', 'kubepods-*pod*'),
-        system('sh', '-c', 'findmnt -no TARGET -l | grep -v "^/proc\\|^/sys" | sort'),
-      ])
-    ).join('---\n');
-  const before = await state();
+  const before = await ofPods();
   const env = [
     { name: 'WHO', value: 'you' },
     { name: 'IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },
@@ -83,10 +72,10 @@ test('a pod is units, with an address, names and variables, and leaves nothing',
   assert.match(await done(['pod', 'exec', 'web', '--', 'cat', '/etc/hosts']), new RegExp(`${podIP}\tweb`));
   const { code } = await spawnlet(['pod', 'exec', 'web', '--', 'sh', '-c', 'exit 7']);
   assert.equal(code, 7);
-  assert.notEqual(await state(), before);
+  assert.notEqual(await ofPods(), before);
   await remove('web');
   await eventually(async () => (await podNamed('web')) === undefined, 'the pod is gone');
-  assert.equal(await state(), before);
+  assert.equal(await ofPods(), before);
 });
 
 test('init containers run in order, each to its end, before the others', async () => {

@@ -92,7 +92,7 @@ export type ContainerState =
       readonly kind: 'starting';
       readonly attempt: number;
       readonly restartCount: number;
-      /** Image and bundle are there. */
+      /** Image and bundle are there, and what the run before has left is gone. */
       readonly created?: true;
       readonly stopping?: Stopping;
       /** Why the try before this one failed. */

@@ -37,6 +37,10 @@ export async function readKept(files: Files, uid: string): Promise<Kept | undefi
   return kept?.version === 1 ? kept : undefined;
 }
 
+/** Whether a worker has recorded anything of that pod. */
+export const hasKept = async (files: Files, uid: string): Promise<boolean> =>
+  (await files.look(file(uid, 'state.json'))) !== undefined;
+
 export const writeKept = (files: Files, uid: string, kept: Kept): Promise<void> =>
   files.write(file(uid, 'state.json'), JSON.stringify(kept), 0o600);
 

@@ -21,12 +21,13 @@ export async function goOn(work: Work, former: Kept, signal: AbortSignal): Promi
   const isSameBoot = former.boot === boot;
   const { sandbox, containers } = former.observed;
   const lostSandbox = !isSameBoot || sandbox.kind === 'making' || !(await isUp(work, signal));
-  await record.keep({ boot });
-  await record.observe(observed => ({
-    ...observed,
-    hostIPs: deps.node.addresses,
-    ...(lostSandbox && { sandbox: { kind: 'none' } }),
-  }));
+  if (!isSameBoot) await record.keep({ boot });
+  const { addresses } = deps.node;
+  await record.observe(observed =>
+    !lostSandbox && JSON.stringify(observed.hostIPs) === JSON.stringify(addresses)
+      ? observed
+      : { ...observed, hostIPs: addresses, ...(lostSandbox && { sandbox: { kind: 'none' } }) },
+  );
   // Somebody may answer for names who was not there when the pod was made.
   if (!lostSandbox && sandbox.kind === 'ready') await tellNames(work, factsOf(work).podIPs, signal);
   for (const [name, { state }] of Object.entries(containers)) {
@@ -46,7 +47,9 @@ async function goOnWith(work: Work, name: string, signal: AbortSignal): Promise<
   const state = record.observed.containers[name]?.state;
   if (state?.kind === 'starting') {
     const { record: trace, error } = await readTraces(deps.host.files, identity.uid, name);
-    if (isDown(now) && !trace && error === '') {
+    // Traces from before the bundle was made are those of the run before.
+    const isBegun = state.created && (trace !== undefined || error !== '');
+    if (isDown(now) && !isBegun) {
       // It was decided to start it, and no more.
       const { failure } = state;
       return record.container(name, each => ({
