@@ -6,7 +6,8 @@ import { engineLimits } from '../../src/pod/spec/engine-limits.ts';
 import { elsewhere, refused, working } from '../../src/pod/spec/fields.ts';
 import { manifestKinds } from '../../src/pod/spec/validate.ts';
 
-const page = await readFile(join(resolve(import.meta.dirname, '../..'), 'docs/podspec.md'), 'utf8');
+const checkout = resolve(import.meta.dirname, '../..');
+const page = await readFile(join(checkout, 'docs/podspec.md'), 'utf8');
 
 /** The rows of the table under a heading, cell by cell. */
 function rowsUnder(heading: string): string[][] {
@@ -45,4 +46,18 @@ test('docs/podspec.md has what an engine refuses, and every kind', () => {
     engineLimits.map(({ field, shown, engine, reason }) => [field, shown, engine, reason]),
   );
   for (const kind of manifestKinds) assert.match(page, new RegExp(`\\b${kind}\\b`));
+});
+
+test('docs/podspec.md names a live test for every row of fields that work, or says why there is none', async () => {
+  const rows = rowsUnder('They do what the API says');
+  const tests = rowsUnder('Tests that read them back');
+  const named = new Set(
+    rows.flatMap(([, , by = '']) => (by.startsWith('not read back: ') ? [] : by.split(', '))),
+  );
+  assert.deepEqual([...named].toSorted(), tests.map(([name]) => name ?? '').toSorted());
+  for (const [, file, title = ''] of tests) {
+    const text = await readFile(join(checkout, codes(file)[0] ?? ''), 'utf8');
+    assert.match(text, /^\/\/ runs in a lab/, file);
+    assert.ok(text.includes(`test('${title}', async`), `${file} has the test ${title}`);
+  }
 });

@@ -47,8 +47,12 @@ export async function useAgent(...flags: readonly string[]): Promise<TestAgent> 
     async [Symbol.asyncDispose]() {
       await rm(manifests, { recursive: true });
       await mkdir(manifests);
-      await eventually(async () => (await pods()).length === 0, `all pods go\n${said}`);
-      await end('SIGTERM');
+      try {
+        await eventually(async () => (await pods()).length === 0, `all pods go\n${said}`);
+      } finally {
+        // The test's process would not end before it.
+        await end('SIGTERM');
+      }
     },
   };
 }

@@ -134,7 +134,7 @@ test('a liveness probe that times out so often ends the container, within its ow
   await apply(
     'hangs',
     podOf('hangs', [container('main', script, { livenessProbe, volumeMounts: [state] })], {
-      terminationGracePeriodSeconds: 600,
+      terminationGracePeriodSeconds: 60,
       volumes: [{ name: 'state', emptyDir: {} }],
     }),
   );

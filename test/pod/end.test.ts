@@ -2,7 +2,7 @@
 // How containers and pods end: when they are told to, within their time, in their order, and all of them.
 import assert from 'node:assert/strict';
 import { watch } from 'node:fs';
-import { mkdir, readFile, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import type { ContainerStateTerminated, PodStatus } from '../../src/pod/api/kubernetes.ts';
 import { directoryOf } from '../../src/pod/unit/names.ts';
@@ -64,8 +64,10 @@ async function statuses(uid: string, each: (status: PodStatus, time: number) => 
   const file = `${directory}/state.json`;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const look = async () => {
-    const time = (await stat(file)).mtimeMs / 1000;
-    const { status } = JSON.parse(await readFile(file, 'utf8')) as { status?: PodStatus };
+    // Written anew and put in its place: both are of the same one.
+    await using handle = await open(file);
+    const time = (await handle.stat()).mtimeMs / 1000;
+    const { status } = JSON.parse(await handle.readFile('utf8')) as { status?: PodStatus };
     if (status && each(status, time)) resolve();
   };
   const watcher = watch(directory, () => void look().catch(reject));

@@ -11,6 +11,7 @@ import { checkout, type TestLab, useLab } from '../harness/lab.ts';
 import { serviceImage, users } from '../harness/service-images.ts';
 import { isReady, podOf } from './agent.ts';
 import { type LabPods, startPods } from './lab-pods.ts';
+import { application, front, type WebServer, webServers } from './programs.ts';
 
 const image = 'localhost/images:services';
 /** Processes that a pod may have. */
@@ -61,54 +62,6 @@ const statusOf = (pod: Pod | undefined, name = 'main') =>
 const gone = (name: string) =>
   eventually(async () => (await pods.named(name)) === undefined, `pod ${name} is gone`);
 
-/** A web server that says a colour in a header, which is in its configuration, and in its page. */
-interface WebServer {
-  readonly name: string;
-  readonly command: readonly string[];
-  readonly reload: readonly string[];
-  readonly configuration: (colour: string) => string;
-}
-
-const modules = ['mpm_event', 'authz_core', 'headers']
-  .map(name => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so\n`)
-  .join('');
-
-const webServers: readonly WebServer[] = [
-  {
-    name: 'nginx',
-    command: ['nginx', '-c', '/conf/server', '-g', 'daemon off;'],
-    reload: ['nginx', '-c', '/conf/server', '-s', 'reload'],
-    configuration: colour => `user www-data;
-error_log /dev/stderr notice;
-pid /run/nginx.pid;
-events {}
-http {
-  access_log /dev/stdout;
-  server { listen 80; root /conf; add_header X-Colour ${colour}; }
-}
-`,
-  },
-  {
-    name: 'httpd',
-    command: ['apache2', '-DFOREGROUND', '-f', '/conf/server'],
-    reload: ['apache2', '-f', '/conf/server', '-k', 'graceful'],
-    configuration: colour => `${modules}ServerName pod
-Listen 80
-User www-data
-Group www-data
-PidFile /run/httpd.pid
-StartServers 1
-ThreadsPerChild 8
-MaxRequestWorkers 16
-DocumentRoot /conf
-LogFormat "%r %>s" short
-CustomLog /dev/stdout short
-ErrorLog /dev/stderr
-Header set X-Colour ${colour}
-`,
-  },
-];
-
 const webPod = ({ name, command }: WebServer) =>
   podOf(
     name,
@@ -157,31 +110,6 @@ const claim = (name: string) => ({
   spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
 });
 
-const application = `
-import http.server, os, signal, sqlite3, sys
-class App(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        with sqlite3.connect('/data/app.db') as db:
-            db.execute('insert into visits (path) values (?)', (self.path,))
-            count, = db.execute('select count(*) from visits').fetchone()
-        body = f'{os.environ["GREETING"]} visitor {count}\\n'.encode()
-        self.send_response(200)
-        self.send_header('Content-Length', str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, form, *words):
-        with open('/logs/access', 'a') as log: log.write(form % words + '\\n')
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-http.server.HTTPServer(('127.0.0.1', 8000), App).serve_forever()
-`;
-
-const front = `
-pid /run/nginx.pid;
-error_log /dev/stderr;
-events {}
-http { access_log off; server { listen 80; location / { proxy_pass http://127.0.0.1:8000; } } }
-`;
-
 describe('as pods run', { concurrency: 3 }, () => {
   test('a program that crashes again and again: it waits longer each time, and each run has its log', async () => {
     const state = { volumeMounts: [{ name: 'state', mountPath: '/state' }] };
@@ -223,7 +151,11 @@ describe('as pods run', { concurrency: 3 }, () => {
             { name: 'PGDATA', value: '/data/main' },
             { name: 'PGHOST', value: '/tmp' },
           ],
-          readinessProbe: { exec: { command: ['pg_isready', '--quiet'] }, periodSeconds: 1 },
+          readinessProbe: {
+            exec: { command: ['pg_isready', '--quiet'] },
+            periodSeconds: 1,
+            timeoutSeconds: 5,
+          },
           volumeMounts: [{ name: 'data', mountPath: '/data' }],
           lifecycle: { stopSignal: 'SIGINT' },
         }),
@@ -281,7 +213,7 @@ describe('as pods run', { concurrency: 3 }, () => {
         [
           container('main', command, {
             volumeMounts: [{ name: 'data', mountPath: '/data' }],
-            livenessProbe: { exec: { command: ['redis-cli', 'ping'] }, periodSeconds: 1 },
+            livenessProbe: { exec: { command: ['redis-cli', 'ping'] }, periodSeconds: 1, timeoutSeconds: 5 },
             readinessProbe: { tcpSocket: { port: 6379 }, periodSeconds: 1 },
           }),
         ],
@@ -330,7 +262,7 @@ describe('as pods run', { concurrency: 3 }, () => {
             securityContext: { runAsNonRoot: true, runAsUser: users.nobody },
             containers: [
               container('main', ['prometheus-node-exporter'], {
-                args: ['--path.rootfs=/host', '--web.listen-address=$(IP):9100'],
+                args: ['--log.level=warn', '--path.rootfs=/host', '--web.listen-address=$(IP):9100'],
                 env: [{ name: 'IP', valueFrom: { fieldRef: { fieldPath: 'status.hostIP' } } }],
                 ports: [{ containerPort: 9100, name: 'metrics' }],
                 readinessProbe: { httpGet: { path: '/', port: 'metrics' }, periodSeconds: 1 },
