@@ -84,3 +84,15 @@ export const natDirectory = `${stateDirectory}/network`;
 
 /** Files of a pod that are gone with the boot, by its UID. */
 export const podsRuntimeDirectory = `${runtimeDirectory}/pods`;
+
+/** Packages that the engine `host` has installed, one file each: for what, and which units were masked for it. */
+export const packagesDirectory = `${stateDirectory}/packages`;
+
+/** Scripts, files and the log of the install that is under way. */
+export const packagesRuntimeDirectory = `${runtimeDirectory}/packages`;
+
+/** There is one of it: no two packages are installed at once. */
+export const packageUnit = 'spawnlet-package.service';
+
+/** What commands have to know of the agent that runs. */
+export const agentSettingsFile = `${runtimeDirectory}/kubelet.json`;

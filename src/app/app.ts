@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import { crunWords } from '../engine/crun.ts';
 import { engines } from '../engine/engines.ts';
-import { captureIn, execIn, type ProcessSpec } from '../engine/exec.ts';
+import { capture, execIn, type ProcessSpec } from '../engine/exec.ts';
 import { compiledFilter, keepFilter } from '../engine/filter-cache.ts';
 import type { Applier, Plan } from '../host/apply.ts';
 import { programMissing } from '../host/child.ts';
@@ -578,7 +578,11 @@ async function askHealth(
 ): Promise<Pick<HealthResult, 'exitCode' | 'output'>> {
   const late = AbortSignal.timeout(Math.max(1, timeout));
   try {
-    const { exitCode, output } = await captureIn(host, name, process, AbortSignal.any([signal, late]));
+    const either = AbortSignal.any([signal, late]);
+    const { exitCode, output } = await capture(
+      (stdio, begun) => execIn(host, name, process, stdio, begun, either),
+      either,
+    );
     return { exitCode, output: output.subarray(0, keptOutput).toString() };
   } catch (error) {
     signal.throwIfAborted();

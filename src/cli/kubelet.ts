@@ -4,10 +4,12 @@ import { resolve } from 'node:path';
 import { parseCount } from '../app/request.ts';
 import { parseProfile, profilePath } from '../engine/seccomp.ts';
 import { messageOf, SpawnletError } from '../host/error.ts';
+import { programOf } from '../image/package/packages.ts';
 import { Agent, identityOf } from '../kubelet/agent.ts';
 import { readManifests, watchManifests } from '../kubelet/manifests.ts';
 import { bridgeNetwork, networkIn } from '../kubelet/network.ts';
 import { type NodeSettings, networkSetUp, standaloneNode, withNames } from '../kubelet/node.ts';
+import { parseDefaultRuntime, writeSettings } from '../kubelet/settings.ts';
 import { agentUnitPath, installSteps, uninstallSteps } from '../kubelet/unit.ts';
 import { Manifests, nothingWanted, objectsOf } from '../kubelet/wanted.ts';
 import { defaultRange } from '../network/cni/default.ts';
@@ -40,6 +42,15 @@ const agentOptions = {
     value: 'NUMBER',
     help: 'processes that each pod may have; -1: as many as the host',
   },
+  'default-runtime': {
+    type: 'string',
+    value: 'ENGINE',
+    help: 'who runs pods without a runtimeClassName: crun (the default), or host, see docs/host-engine.md',
+  },
+  'allow-unverified-packages': {
+    type: 'boolean',
+    help: 'let pods of the engine host install packages by URLs without a checksum',
+  },
 } as const;
 
 interface AgentOptions {
@@ -47,6 +58,8 @@ interface AgentOptions {
   readonly 'cni-conf-dir': string | undefined;
   readonly 'pod-cidr': string | undefined;
   readonly 'pod-max-pids': string | undefined;
+  readonly 'default-runtime': string | undefined;
+  readonly 'allow-unverified-packages': boolean;
 }
 
 const pidsOf = ({ 'pod-max-pids': text }: AgentOptions): number | undefined =>
@@ -88,6 +101,8 @@ async function dependencies(
   const settings = settingsOf(options);
   const directory = options['cni-conf-dir'];
   const bridge = bridgeNetwork(settings);
+  const packages = { host: context.host, systemd: () => context.systemd(), env: context.env };
+  const unverified = options['allow-unverified-packages'];
   return {
     ...(await context.images()),
     host: context.host,
@@ -100,6 +115,8 @@ async function dependencies(
     limits: kubeletLimits(),
     systemd: () => context.systemd(),
     perform: (steps, signal) => applier.perform(steps, signal),
+    program: (image, never, begun, signal) =>
+      programOf(packages, image, { never, unverified, begun }, signal),
     profile: async () => parseProfile(await readFile(profilePath, 'utf8'), profilePath),
     changed: () => undefined,
     event: ({ metadata = {} }, { type, reason, message, container = '' }) =>
@@ -138,6 +155,8 @@ export const kubelet = defineCommand({
     const { signal, host } = context;
     await refuseOwnMounts(host);
     const directory = manifestsOf(options);
+    const defaultRuntime = parseDefaultRuntime(options['default-runtime']);
+    await writeSettings(host.files, { defaultRuntime });
     let objects: Objects = objectsOf(nothingWanted);
     context.volumeObjects = {
       configMap: async (namespace, name) => objects.configMap(namespace, name),
@@ -149,7 +168,7 @@ export const kubelet = defineCommand({
       secret: (namespace, name) => objects.secret(namespace, name),
       claims: namespace => objects.claims(namespace),
     });
-    const manifests = new Manifests(deps.node.name);
+    const manifests = new Manifests(deps.node.name, defaultRuntime);
     const node =
       options['cni-conf-dir'] === undefined ? await withBridge(deps, settingsOf(options), signal) : deps.node;
     const agent = new Agent({ ...deps, node }, signal, error => say(messageOf(error)));
@@ -169,6 +188,7 @@ export const kubelet = defineCommand({
 function forUnit({ words }: Context, options: AgentOptions): string[] {
   const { podPidsLimit, range } = settingsOf(options);
   const networks = options['cni-conf-dir'];
+  const runtime = parseDefaultRuntime(options['default-runtime']);
   return [
     ...words,
     'kubelet',
@@ -176,6 +196,8 @@ function forUnit({ words }: Context, options: AgentOptions): string[] {
     ...(networks === undefined ? [] : [`--cni-conf-dir=${resolve(networks)}`]),
     ...(range === undefined ? [] : [`--pod-cidr=${range.v4}`]),
     ...(podPidsLimit === undefined ? [] : [`--pod-max-pids=${podPidsLimit}`]),
+    ...(runtime === 'crun' ? [] : [`--default-runtime=${runtime}`]),
+    ...(options['allow-unverified-packages'] ? ['--allow-unverified-packages'] : []),
   ];
 }
 

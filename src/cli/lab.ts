@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
-import { quoted } from '../engine/shell.ts';
 import { ended } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
+import { quoted } from '../host/shell.ts';
 import { copy, parsePlace } from '../lab/copy.ts';
 import { type EnterOptions, enter, labPath, onTerminal } from '../lab/enter.ts';
 import type { LabStatus } from '../lab/lab.ts';

@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { SpawnletError } from '../host/error.ts';
 import { type DirectoryWatch, watchDirectory } from '../host/watch.ts';
 import { readManifests } from '../kubelet/manifests.ts';
+import { readSettings } from '../kubelet/settings.ts';
 import { applySteps, parseTarget, removeSteps, storedAs, wantedAfter } from '../kubelet/store.ts';
 import { podsDirectory } from '../names.ts';
 import type { Pod } from '../pod/api/kubernetes.ts';
@@ -131,8 +132,9 @@ export const apply = defineCommand({
       throw new SpawnletError('ERR_USAGE', 'pod apply needs -f', { hint: 'spawnlet pod apply -f FILE' });
     const sources = (await Promise.all(options.filename.map(name => sourcesOf(name, context)))).flat();
     const directory = manifestsOf(options);
-    const stored = await storedAs(sources, directory);
-    const desired = await wantedAfter(host.files, stored, directory, hostname());
+    const { defaultRuntime } = await readSettings(host.files);
+    const stored = await storedAs(sources, directory, defaultRuntime);
+    const desired = await wantedAfter(host.files, stored, directory, hostname(), defaultRuntime);
     const paths = new Set(stored.map(({ path }) => path));
     const plan = {
       title: 'pod apply',

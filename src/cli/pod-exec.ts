@@ -1,7 +1,8 @@
 import { startFailure } from '../app/status.ts';
-import { execIn, type ProcessSpec } from '../engine/exec.ts';
+import type { ProcessSpec } from '../engine/exec.ts';
 import { SpawnletError } from '../host/error.ts';
-import { containerDirectory, engineName } from '../pod/unit/names.ts';
+import { containerDirectory } from '../pod/unit/names.ts';
+import { engineOf } from '../pod/worker/engine.ts';
 import { getPod, runningIn } from '../pod/worker/known.ts';
 import { defineCommand } from './command.ts';
 import { namespaceOf, namespaceOption } from './pod.ts';
@@ -35,7 +36,8 @@ export const exec = defineCommand({
     const text = await host.files.read(`${containerDirectory(identity.uid, container.name)}/config.json`);
     const { process: own } = JSON.parse(text ?? '{}') as { readonly process: ProcessSpec };
     const spec: ProcessSpec = { ...own, args, terminal: options.tty };
-    const end = await execIn(host, engineName(identity, container.name), spec, [
+    const engine = engineOf(known.pod);
+    const end = await engine.exec(host, { identity, name: container.name }, spec, [
       options.stdin ? 'inherit' : 'ignore',
       'inherit',
       'inherit',

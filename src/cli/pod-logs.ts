@@ -3,8 +3,9 @@ import { parseCount } from '../app/request.ts';
 import { SpawnletError } from '../host/error.ts';
 import { logNamespace } from '../names.ts';
 import type { ContainerStatus } from '../pod/api/kubernetes.ts';
-import { engineName, unitOf } from '../pod/unit/names.ts';
+import { unitOf } from '../pod/unit/names.ts';
 import { invocationOf } from '../pod/worker/end.ts';
+import { engineOf } from '../pod/worker/engine.ts';
 import { containerIn, getPod, type KnownPod } from '../pod/worker/known.ts';
 import { bytesOf, type JournalEntry, type JournalQuery, readJournal } from '../systemd/journal.ts';
 import { syncJournal } from '../systemd/journal-sync.ts';
@@ -93,7 +94,7 @@ export const logs = defineCommand({
     const limit =
       options['limit-bytes'] === undefined ? undefined : parseCount('limit-bytes', options['limit-bytes'], 1);
     const query: JournalQuery = {
-      of: { kind: 'container', name: engineName(known.identity, container.name), invocation },
+      of: engineOf(known.pod).logOf({ identity: known.identity, name: container.name }, invocation),
       namespace: logNamespace,
       // journalctl gives the first lines after a time, not the last ones, when it is asked for both.
       ...(tail === undefined ? { since } : { tail }),

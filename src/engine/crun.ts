@@ -1,4 +1,5 @@
 import type { Files } from '../host/files.ts';
+import { quoted } from '../host/shell.ts';
 import { bundleOf } from './bundle.ts';
 import type { ContainerSpec } from './container.ts';
 import type { Engine, Way } from './engine.ts';
@@ -10,7 +11,6 @@ import {
   runDirectoryOf,
   writeRecord,
 } from './script.ts';
-import { quoted } from './shell.ts';
 import { signalName } from './signal.ts';
 import type { EngineLines } from './unit.ts';
 

@@ -70,14 +70,13 @@ export interface Captured {
 const keptOutput = 64 * 1024;
 
 /**
- * Runs a command as {@link execIn} does, and keeps what it says.
+ * Runs a command, and keeps what it says.
  *
+ * @param exec runs it, with the streams that are named
  * @throws ERR_EXEC if it could not be run
  */
-export async function captureIn(
-  host: Host,
-  name: string,
-  process: ProcessSpec,
+export async function capture(
+  exec: (stdio: SpawnOptions['stdio'], begun: (child: ChildProcess) => void) => Promise<ExecEnd>,
   signal: AbortSignal,
 ): Promise<Captured> {
   const chunks: Buffer[] = [];
@@ -86,11 +85,10 @@ export async function captureIn(
     if (size < keptOutput) chunks.push(chunk);
     size += chunk.length;
   };
-  const listen = (child: ChildProcess) => {
+  const end = await exec(['ignore', 'pipe', 'pipe'], child => {
     child.stdout?.on('data', keep);
     child.stderr?.on('data', keep);
-  };
-  const end = await execIn(host, name, process, ['ignore', 'pipe', 'pipe'], listen, signal);
+  });
   signal.throwIfAborted();
   if (end.kind === 'failed') throw new SpawnletError('ERR_EXEC', end.text.trim());
   return { exitCode: end.exitCode, output: Buffer.concat(chunks).subarray(0, keptOutput) };

@@ -1,3 +1,4 @@
+import { quoted } from '../host/shell.ts';
 import { bundleOf, networkNamespace } from './bundle.ts';
 import type { ContainerSpec, Mount } from './container.ts';
 import type { Engine, Way } from './engine.ts';
@@ -12,7 +13,6 @@ import {
   runDirectoryOf,
 } from './script.ts';
 import type { Seccomp } from './seccomp.ts';
-import { quoted } from './shell.ts';
 
 /**
  * The `nspawn` engine: the same bundle, run by systemd-nspawn, for hosts that want nothing but systemd. Terminals,

@@ -1,6 +1,6 @@
+import { quoted } from '../host/shell.ts';
 import { logNamespace } from '../names.ts';
 import type { ContainerSpec, Mount } from './container.ts';
-import { quoted } from './shell.ts';
 
 /**
  * Mounts that a container makes and the host is to see. Its unit cannot have a mount namespace by systemd, which cuts that

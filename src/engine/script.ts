@@ -1,7 +1,7 @@
+import { quoted } from '../host/shell.ts';
 import { layersDirectory, runtimeDirectory, transientUnits } from '../names.ts';
 import type { ContainerSpec } from './container.ts';
 import { shareScript } from './propagation.ts';
-import { quoted } from './shell.ts';
 
 /** Parts of the scripts beside a bundle that all engines share. */
 
@@ -125,7 +125,10 @@ fi
 const recordFormat = `'{"version":1,"invocation":"%s","result":"%s","code":"%s","status":"%s","oom":%s,"ended":%s}\\n'`;
 
 /** Writes what `ps -a`, `wait` and `inspect` read of the last run; a reader sees the former record or this one, whole. */
-export const writeRecord = ({ directory }: ContainerSpec, ...values: readonly string[]): string =>
+export const writeRecord = (
+  { directory }: Pick<ContainerSpec, 'directory'>,
+  ...values: readonly string[]
+): string =>
   `printf ${recordFormat} \\
   "$INVOCATION_ID" ${values.join(' ')} > ${directory}/record~
 mv ${directory}/record~ ${directory}/record
@@ -135,7 +138,7 @@ mv ${directory}/record~ ${directory}/record
  * What systemd runs when the unit has ended, so that the record is there though nobody watched. `find` is the engine's: it
  * may set `oom`, `EXIT_CODE` and `EXIT_STATUS`.
  */
-export function recordScript(spec: ContainerSpec, find: string): string {
+export function recordScript(spec: Pick<ContainerSpec, 'name' | 'directory'>, find: string): string {
   return `#!/bin/bash
 # Runs when ${spec.name} has ended, however it ended.
 oom=false

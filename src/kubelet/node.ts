@@ -6,14 +6,24 @@ import { bridgeSteps, cniBridge, namesDirectory } from '../network/nat-bridge.ts
 import { addressOf, hostAddress } from '../network/subnet.ts';
 import type { Node, PodStep, WorkerDependencies } from '../pod/worker/dependencies.ts';
 
-/** Addresses by which others reach this host, the first one IPv4 if there is any. */
-function addresses(): string[] {
+/** RFC 1918, and what carriers share: nobody outside reaches them. */
+const isPrivate = (address: string) =>
+  /^(?:10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|f[cd])/i.test(
+    address,
+  );
+
+/** Addresses by which others reach this host, IPv4 first. */
+function addresses(): { readonly own: string[]; readonly external: string | undefined } {
   const all = Object.entries(networkInterfaces())
     .filter(([name]) => !name.startsWith('spawnlet'))
     .flatMap(([, its = []]) => its)
     .filter(({ internal, scopeid }) => !internal && !scopeid);
   const of = (family: string) => all.filter(each => each.family === family).map(({ address }) => address);
-  return [...of('IPv4').slice(0, 1), ...of('IPv6').slice(0, 1)];
+  const [four, six] = [of('IPv4'), of('IPv6')];
+  return {
+    own: [...four.slice(0, 1), ...six.slice(0, 1)],
+    external: [...four, ...six].find(address => !isPrivate(address)),
+  };
 }
 
 const clusterDomain = 'cluster.local';
@@ -72,11 +82,15 @@ export async function withNames(
 }
 
 /** This host as a node without a cluster. */
-export const standaloneNode = ({ podPidsLimit }: NodeSettings): Node => ({
-  name: hostname(),
-  addresses: addresses(),
-  memory: totalmem(),
-  cpu: availableParallelism() * 1000,
-  dns: { servers: [], domain: clusterDomain },
-  ...(podPidsLimit !== undefined && { podPidsLimit }),
-});
+export function standaloneNode({ podPidsLimit }: NodeSettings): Node {
+  const { own, external } = addresses();
+  return {
+    name: hostname(),
+    addresses: own,
+    ...(external !== undefined && { externalAddress: external }),
+    memory: totalmem(),
+    cpu: availableParallelism() * 1000,
+    dns: { servers: [], domain: clusterDomain },
+    ...(podPidsLimit !== undefined && { podPidsLimit }),
+  };
+}

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { SpawnletError } from '../host/error.ts';
 import type { Files } from '../host/files.ts';
 import type { HostStep } from '../host/step.ts';
+import type { PodEngine } from '../pod/spec/engine-limits.ts';
 import { parseManifest } from '../pod/spec/manifest.ts';
 import { type ManifestKind, type ManifestObject, manifestKinds, validate } from '../pod/spec/validate.ts';
 import { type ManifestFile, readManifests } from './manifests.ts';
@@ -22,9 +23,13 @@ export interface Stored {
  *
  * @throws ERR_MANIFEST with all that is wrong in them
  */
-export async function storedAs(sources: readonly ManifestFile[], directory: string): Promise<Stored[]> {
+export async function storedAs(
+  sources: readonly ManifestFile[],
+  directory: string,
+  fallback: PodEngine,
+): Promise<Stored[]> {
   const documents = await Promise.all(sources.map(({ path, text }) => parseManifest(text, path)));
-  return validate(documents.flat(), 'crun').map(object => ({
+  return validate(documents.flat(), fallback).map(object => ({
     object,
     path: join(directory, fileName(object)),
   }));
@@ -54,11 +59,12 @@ export async function wantedAfter(
   stored: readonly Stored[],
   directory: string,
   nodeName: string,
+  fallback: PodEngine,
 ) {
   const paths = new Set(stored.map(({ path }) => path));
   const others = (await readManifests(files, directory)).filter(({ path }) => !paths.has(path));
   const own = stored.map(({ object, path }) => ({ path, text: object.document.text }));
-  return wantedBy([...others, ...own], nodeName);
+  return wantedBy([...others, ...own], nodeName, fallback);
 }
 
 /** `pod/web`, `Deployment/web`: a kind and a name. @throws ERR_USAGE */

@@ -18,7 +18,7 @@ const namesOf = async (manifests: Manifests, ...files: Parameters<Manifests['rea
 };
 
 test('a file that is wrong, empty or at odds with another takes no pod away', async () => {
-  const manifests = new Manifests('node');
+  const manifests = new Manifests('node', 'crun');
   const [web, data] = [pod('/m/web.yaml', 'web'), pod('/m/data.yaml', 'data')];
   assert.deepEqual(await namesOf(manifests, web, data), [['web', 'data'], 0]);
   assert.deepEqual(await namesOf(manifests, { ...web, text: 'kind: Pod' }, data), [['web', 'data'], 1]);

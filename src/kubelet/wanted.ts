@@ -1,3 +1,4 @@
+import type { PodEngine } from '../pod/spec/engine-limits.ts';
 import { type Desired, expand } from '../pod/spec/expand.ts';
 import { type ManifestDocument, parseManifest } from '../pod/spec/manifest.ts';
 import { validate } from '../pod/spec/validate.ts';
@@ -7,15 +8,20 @@ import type { ManifestFile } from './manifests.ts';
 /**
  * What manifests ask for.
  *
+ * @param fallback who runs the pods that name nobody
  * @throws ERR_MANIFEST with all that is wrong in them
  */
-export async function wantedBy(files: readonly ManifestFile[], nodeName: string): Promise<Desired> {
+export async function wantedBy(
+  files: readonly ManifestFile[],
+  nodeName: string,
+  fallback: PodEngine,
+): Promise<Desired> {
   const documents = await Promise.all(files.map(({ path, text }) => parseManifest(text, path)));
-  return askedFor(documents.flat(), nodeName);
+  return askedFor(documents.flat(), nodeName, fallback);
 }
 
-const askedFor = (documents: readonly ManifestDocument[], nodeName: string): Desired =>
-  expand(validate(documents, 'crun'), nodeName);
+const askedFor = (documents: readonly ManifestDocument[], nodeName: string, fallback: PodEngine): Desired =>
+  expand(validate(documents, fallback), nodeName, fallback);
 
 /** What no manifest asks for. */
 export const nothingWanted: Desired = {
@@ -40,10 +46,12 @@ interface Good {
 export class Manifests {
   readonly #good = new Map<string, Good>();
   readonly #nodeName: string;
+  readonly #fallback: PodEngine;
   #desired: Desired = nothingWanted;
 
-  constructor(nodeName: string) {
+  constructor(nodeName: string, fallback: PodEngine) {
     this.#nodeName = nodeName;
+    this.#fallback = fallback;
   }
 
   async read(files: readonly ManifestFile[]): Promise<Wanted> {
@@ -55,7 +63,7 @@ export class Manifests {
       if (text.trim() === '' || this.#good.get(path)?.text === text) continue;
       try {
         const documents = await parseManifest(text, path);
-        askedFor(documents, this.#nodeName);
+        askedFor(documents, this.#nodeName, this.#fallback);
         this.#good.set(path, { text, documents });
       } catch (error) {
         mistakes.push(error);
@@ -65,6 +73,7 @@ export class Manifests {
       this.#desired = askedFor(
         [...this.#good.values()].flatMap(({ documents }) => documents),
         this.#nodeName,
+        this.#fallback,
       );
     } catch (error) {
       // Each is right by itself, and together they are not: nothing new is taken, and nothing goes.

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { quoted } from '../engine/shell.ts';
+import { quoted } from '../host/shell.ts';
 import { bootScript, nspawnArgv } from './boot.ts';
 import type { LabRecord } from './record.ts';
 import { type LabOptions, parseLabSpec } from './spec.ts';

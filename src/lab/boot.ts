@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { quoted } from '../engine/shell.ts';
+import { quoted } from '../host/shell.ts';
 import { bootLeaf, cgroupName, type Hierarchy, machineLeaf } from './cgroup.ts';
 import { bridge, namespacePath } from './network.ts';
 import { type LabRecord, placesOf } from './record.ts';

@@ -1,8 +1,8 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
-import { quoted } from '../engine/shell.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import { initBelow } from '../host/pid-namespace.ts';
+import { quoted } from '../host/shell.ts';
 import { enteredGroups } from './boot.ts';
 import { parseHierarchies } from './cgroup.ts';
 import { keeperOf } from './step.ts';

@@ -64,6 +64,19 @@ export function execArgument(argument: string | Uint8Array): string {
   return quoted(specifiers(text).replaceAll('$', '$$$$'));
 }
 
+/** One argument in pieces: text, which stands for itself, and variables of the unit, whose values are no part of its text. */
+export function execPieces(pieces: readonly (string | { readonly variable: string })[]): string {
+  const parts = pieces.map(piece => {
+    if (typeof piece !== 'string') return `\${${checkVariable(piece.variable)}}`;
+    checkText('an argument', piece);
+    return specifiers(piece).replaceAll('$', '$$$$');
+  });
+  const word = parts.join('');
+  const size = Buffer.byteLength(word);
+  if (size > maxArgument) refuse('an argument', `has ${size} bytes, the kernel takes ${maxArgument}`);
+  return quoted(word);
+}
+
 /**
  * Words of a command line that systemd is given as they are, by D-Bus or systemd-run: it puts the values of variables into
  * them all the same, and two dollars are one. Not the program's path.
@@ -108,10 +121,16 @@ function checkLine(what: string, line: string): void {
     refuse(what, `has ${size} bytes when escaped, systemd reads lines of ${maxLine}`);
 }
 
-/** The value of a variable as text. Names are `[A-Za-z_][A-Za-z0-9_]*`: systemd drops others. */
-function variable(name: string, value: string | Uint8Array): string {
+/** Names are `[A-Za-z_][A-Za-z0-9_]*`: systemd drops others. */
+function checkVariable(name: string): string {
   if (!/^[A-Za-z_]\w*$/.test(name))
     refuse(`the variable ${JSON.stringify(name)}`, 'has a name that systemd does not take');
+  return name;
+}
+
+/** The value of a variable as text. */
+function variable(name: string, value: string | Uint8Array): string {
+  checkVariable(name);
   const text = textOf(`the variable ${name}`, value);
   checkText(`the variable ${name}`, text);
   const size = Buffer.byteLength(text) + name.length + 1;

@@ -1,8 +1,9 @@
 /** The agent that runs pods, as tests of pods start, kill and ask it. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ended } from '../../src/host/child.ts';
+import { podsDirectory } from '../../src/names.ts';
 import type { Event, Pod } from '../../src/pod/api/kubernetes.ts';
 import { done, eventually, spawnlet, words } from '../app/tools.ts';
 
@@ -73,6 +74,15 @@ export async function eventsOf(name: string): Promise<string[]> {
     return `${reason} ${/\{(.*)\}/.exec(fieldPath)?.[1] ?? '-'} x${count}`;
   });
 }
+/** Waits until nothing is left of a pod. Its directory goes last. */
+export const gone = (name: string): Promise<unknown> =>
+  eventually(async () => {
+    const uids = await readdir(podsDirectory);
+    const texts = await Promise.all(
+      uids.map(uid => readFile(join(podsDirectory, uid, 'pod.json'), 'utf8').catch(() => '{}')),
+    );
+    return !texts.some(text => (JSON.parse(text) as Pod).metadata?.name === name);
+  }, `pod ${name} is gone`);
 
 /** Waits until a pod is as wanted, and gives it. */
 export async function until(

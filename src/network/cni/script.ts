@@ -1,4 +1,4 @@
-import { quoted } from '../../engine/shell.ts';
+import { quoted } from '../../host/shell.ts';
 import { type Attachment, type Command, environmentOf, inputOf, takesResultOnDelete } from './attachment.ts';
 import type { NetworkList } from './list.ts';
 

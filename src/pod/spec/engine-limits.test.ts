@@ -26,9 +26,22 @@ test('what an engine cannot give is refused by name, wherever it is', () => {
   ]);
   assert.deepEqual(
     told('host', spec).map(line => line.split(' ', 1)[0]),
-    ['spec.securityContext.sysctls', 'spec.hostUsers'],
+    [
+      'spec.containers[0].volumeMounts[0].mountPropagation',
+      'spec.initContainers[0].securityContext.appArmorProfile',
+      'spec.securityContext.sysctls',
+      'spec.hostUsers',
+    ],
   );
   assert.deepEqual(told('host', { containers: [{ name: 'a' }], securityContext: { sysctls: [] } }), []);
+});
+
+test('the user of Windows that systemk names is taken by the engine host alone, and nothing else of Windows', () => {
+  const named: PodSpec = {
+    containers: [{ name: 'a', securityContext: { windowsOptions: { runAsUserName: 'games' } } }],
+  };
+  assert.deepEqual(told('host', named), []);
+  assert.equal(told('crun', named).length, 1);
 });
 
 test('limits are of fields of the API', () => {

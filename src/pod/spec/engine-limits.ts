@@ -6,6 +6,12 @@ import type { Mistake, Path } from './path.ts';
 export const podEngines = ['crun', 'nspawn', 'host'] as const;
 export type PodEngine = (typeof podEngines)[number];
 
+/** Who runs a pod. @param fallback for one that names nobody */
+export const podEngineOf = (
+  spec: Pick<PodSpec, 'runtimeClassName'> | undefined,
+  fallback: PodEngine = 'crun',
+): PodEngine => podEngines.find(engine => engine === spec?.runtimeClassName) ?? fallback;
+
 export interface EngineLimit {
   readonly engine: PodEngine;
   /** `VolumeMount.mountPropagation` */
@@ -20,6 +26,9 @@ const isConfined = (value: unknown) => (value as { type?: string }).type !== 'Un
 const isSome = (value: unknown) => Array.isArray(value) && value.length > 0;
 const noProfile = 'systemd-nspawn gives containers no profile of AppArmor';
 
+const isForeign = (value: unknown) => value !== 'crun' && value !== 'host';
+const isTrue = (value: unknown) => value === true;
+
 /** Fields that Kubernetes has, and containers of pods do not have yet. */
 const missing: readonly (readonly [
   field: string,
@@ -28,13 +37,75 @@ const missing: readonly (readonly [
   reason: string,
 ])[] = [
   ['PodSpec.hostUsers', 'false', value => value === false, 'containers of pods have no user namespaces'],
-  ['PodSpec.runtimeClassName', 'but crun', value => value !== 'crun', 'crun runs the containers of all pods'],
+  [
+    'PodSpec.runtimeClassName',
+    'but crun and host',
+    isForeign,
+    'a node runs pods by crun, or as programs of the host',
+  ],
   ['PodSecurityContext.seLinuxOptions', 'any', () => true, 'containers have no labels of SELinux'],
   ['SecurityContext.seLinuxOptions', 'any', () => true, 'containers have no labels of SELinux'],
   ['PodSecurityContext.appArmorProfile', 'but Unconfined', isConfined, 'no profile of AppArmor is set'],
   ['SecurityContext.appArmorProfile', 'but Unconfined', isConfined, 'no profile of AppArmor is set'],
   ['PodSecurityContext.windowsOptions', 'any', () => true, 'it names a user for the engine host'],
   ['SecurityContext.windowsOptions', 'any', () => true, 'it names a user for the engine host'],
+];
+
+const isLocal = (value: unknown) => (value as { type?: string }).type === 'Localhost';
+const ofHost = 'programs of the host';
+
+/** What programs of the host cannot be given. */
+const hostLimits: typeof missing = [
+  ['PodSpec.hostUsers', 'false', value => value === false, `${ofHost} run as users of the host`],
+  [
+    'PodSecurityContext.sysctls',
+    'any',
+    isSome,
+    `${ofHost} have the namespaces of the host, whose settings would change`,
+  ],
+  ['PodSpec.hostname', 'any', () => true, `${ofHost} have the name of the host`],
+  ['PodSpec.hostnameOverride', 'any', () => true, `${ofHost} have the name of the host`],
+  ['PodSpec.setHostnameAsFQDN', 'true', isTrue, `${ofHost} have the name of the host`],
+  ['PodSpec.shareProcessNamespace', 'true', isTrue, `${ofHost} have the processes of the host`],
+  [
+    'PodSpec.runtimeClassName',
+    'but crun and host',
+    isForeign,
+    'a node runs pods by crun, or as programs of the host',
+  ],
+  ['PodSpec.imagePullSecrets', 'any', isSome, 'package managers have their own credentials'],
+  ...['PodSecurityContext', 'SecurityContext'].flatMap(type => [
+    [`${type}.seLinuxOptions`, 'any', () => true, 'not there yet: no labels of SELinux are set'] as const,
+    [
+      `${type}.appArmorProfile`,
+      'but Unconfined',
+      isConfined,
+      'not there yet: no profile of AppArmor is set',
+    ] as const,
+    [
+      `${type}.seccompProfile`,
+      'Localhost',
+      isLocal,
+      'systemd has lists of system calls, and reads no profile',
+    ] as const,
+  ]),
+  [
+    'PodSecurityContext.supplementalGroupsPolicy',
+    'Strict',
+    value => value === 'Strict',
+    'systemd gives a user all of his groups',
+  ],
+  ['SecurityContext.readOnlyRootFilesystem', 'false', value => value === false, `${ofHost} see it read-only`],
+  [
+    'VolumeMount.mountPropagation',
+    'Bidirectional',
+    value => value === 'Bidirectional',
+    'systemd lets no mount out of a unit',
+  ],
+  ['Container.stdin', 'true', isTrue, 'a unit has no standard input'],
+  ['Container.stdinOnce', 'true', isTrue, 'a unit has no standard input'],
+  ['Container.tty', 'true', isTrue, 'a unit has no terminal'],
+  ['Container.resizePolicy', 'any', isSome, 'not there yet: resources change without a restart'],
 ];
 
 export const engineLimits: readonly EngineLimit[] = [
@@ -45,6 +116,13 @@ export const engineLimits: readonly EngineLimit[] = [
     refuses,
     reason: `not there yet: ${reason}`,
   })),
+  {
+    engine: 'nspawn',
+    field: 'PodSpec.runtimeClassName',
+    shown: 'nspawn',
+    refuses: value => value === 'nspawn',
+    reason: 'not there yet: a node runs pods by crun, or as programs of the host',
+  },
   {
     engine: 'nspawn',
     field: 'VolumeMount.mountPropagation',
@@ -59,20 +137,13 @@ export const engineLimits: readonly EngineLimit[] = [
     refuses: isConfined,
     reason: noProfile,
   })),
-  {
-    engine: 'host',
-    field: 'PodSpec.hostUsers',
-    shown: 'false',
-    refuses: value => value === false,
-    reason: 'programs of the host run as users of the host',
-  },
-  {
-    engine: 'host',
-    field: 'PodSecurityContext.sysctls',
-    shown: 'any',
-    refuses: isSome,
-    reason: 'programs of the host have the namespaces of the host, whose settings would change',
-  },
+  ...hostLimits.map(([field, shown, refuses, reason]) => ({
+    engine: 'host' as const,
+    field,
+    shown,
+    refuses,
+    reason,
+  })),
 ];
 
 /** What of a pod the engine refuses; none if it runs the pod. */

@@ -12,6 +12,7 @@ import { podUid, uidOf } from './controllers/identity.ts';
 import { podsOf } from './controllers/templates.ts';
 import { defaultClaim } from './defaults/volumes.ts';
 import { defaultPod } from './defaults.ts';
+import { type PodEngine, podEngineOf } from './engine-limits.ts';
 import type { ManifestKind, ManifestObject } from './validate.ts';
 
 /** A pod that is to be there. */
@@ -43,9 +44,14 @@ export const annotations = {
 /**
  * The pods of objects, with stable names, and what they refer to.
  *
+ * @param fallback who runs the pods that name nobody
  * @throws ERR_MANIFEST if two objects ask for pods or claims of one name
  */
-export function expand(objects: readonly ManifestObject[], nodeName: string): Desired {
+export function expand(
+  objects: readonly ManifestObject[],
+  nodeName: string,
+  fallback: PodEngine = 'crun',
+): Desired {
   const pods = new Map<string, DesiredPod & { readonly from: ManifestObject }>();
   const claims = new Map<string, PersistentVolumeClaim>();
   const written = objects.filter(each => each.kind === 'PersistentVolumeClaim');
@@ -53,7 +59,7 @@ export function expand(objects: readonly ManifestObject[], nodeName: string): De
   for (const each of objects) {
     const made = podsOf(each);
     for (const pod of made.pods) {
-      const desired = desiredPod(pod, each, nodeName);
+      const desired = desiredPod(withEngine(pod, fallback), each, nodeName);
       const key = keyOf(pod.metadata ?? {});
       const other = pods.get(key);
       if (other) throw twice(`the pod ${pod.metadata?.name}`, each, other.from);
@@ -81,6 +87,15 @@ export function expand(objects: readonly ManifestObject[], nodeName: string): De
     ),
     claims,
   };
+}
+
+/**
+ * Who runs a pod is a part of it, so that another default makes another pod of it. One of the host's programs has the host's
+ * network.
+ */
+function withEngine(pod: Pod, fallback: PodEngine): Pod {
+  if (!pod.spec || podEngineOf(pod.spec, fallback) !== 'host') return pod;
+  return { ...pod, spec: { ...pod.spec, runtimeClassName: 'host', hostNetwork: true } };
 }
 
 const keyOf = ({ namespace = 'default', name = '' }: ObjectMeta) => `${namespace}/${name}`;

@@ -22,7 +22,7 @@ import { type Place, placeOf } from './check/place.ts';
 import { checkPodSpec } from './check/pod.ts';
 import { readObject } from './check/read.ts';
 import { defaultPod } from './defaults.ts';
-import { type PodEngine, refusedBy } from './engine-limits.ts';
+import { type PodEngine, podEngineOf, refusedBy } from './engine-limits.ts';
 import type { ManifestDocument } from './manifest.ts';
 import { isWithin, type Mistake, pathText } from './path.ts';
 
@@ -82,11 +82,12 @@ const mostMistakes = 20;
 /**
  * The objects of documents, in their order. No two are of one kind and name, in whatever files they are.
  *
+ * @param fallback who runs the pods that name nobody; undefined: what engines refuse is not looked at
  * @throws ERR_MANIFEST with each mistake: file, line, field, and what would be right
  */
 export function validate(
   documents: readonly ManifestDocument[],
-  engine?: PodEngine,
+  fallback?: PodEngine,
 ): readonly ManifestObject[] {
   const objects: ManifestObject[] = [];
   const places = new Map<string, string>();
@@ -96,7 +97,7 @@ export function validate(
     const object = document.faults.length === 0 ? readDocument(document, mistakes) : undefined;
     told.push({ document, mistakes });
     if (object === undefined) continue;
-    if (engine) mistakes.push(...refusedWith(engine, object));
+    if (fallback) mistakes.push(...refusedWith(fallback, object));
     const identity = `${object.kind} ${object.namespace}/${object.name}`;
     const other = places.get(identity);
     if (other !== undefined && object.name !== '')
@@ -122,12 +123,13 @@ export function validate(
 }
 
 /** What the engine refuses of the pod that an object is or makes. */
-function refusedWith(engine: PodEngine, { object }: ManifestObject): Mistake[] {
+function refusedWith(fallback: PodEngine, { object }: ManifestObject): Mistake[] {
   const { spec } = object as {
     readonly spec?: PodSpec & { readonly template?: { readonly spec?: PodSpec } };
   };
   const inTemplate = spec?.template?.spec;
-  const found = refusedBy(engine, inTemplate ?? spec ?? { containers: [] });
+  const asked = inTemplate ?? spec ?? { containers: [] };
+  const found = refusedBy(podEngineOf(asked, fallback), asked);
   return found.map(each => (inTemplate ? { ...each, path: ['spec', 'template', ...each.path] } : each));
 }
 

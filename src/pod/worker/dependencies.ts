@@ -2,6 +2,8 @@ import type { ImageAccess } from '../../app/image.ts';
 import type { Profile } from '../../engine/seccomp.ts';
 import type { Host } from '../../host/host.ts';
 import type { HostStep } from '../../host/step.ts';
+import type { PackageImage } from '../../image/package/image.ts';
+import type { Program } from '../../image/package/packages.ts';
 import type { CniStep } from '../../network/cni/executors.ts';
 import type { NetworkList } from '../../network/cni/list.ts';
 import type { PublishStep } from '../../network/publish.ts';
@@ -30,6 +32,8 @@ export interface Node {
   readonly name: string;
   /** The first is the preferred one. */
   readonly addresses: readonly string[];
+  /** One that is not of a private network, if it has any. */
+  readonly externalAddress?: string;
   /** Bytes. */
   readonly memory: number;
   /** Thousandths of a CPU. */
@@ -63,6 +67,13 @@ export interface WorkerDependencies extends ImageAccess {
   systemd(): Promise<SystemdClient>;
   /** Does what is not done yet of steps that the worker has recorded itself. */
   perform(steps: readonly PodStep[], signal: AbortSignal): Promise<void>;
+  /**
+   * What of the host an image of the engine `host` is; a package is installed if it is not there.
+   *
+   * @param never whether it has to be there
+   * @param begun told when it is not
+   */
+  program(image: PackageImage, never: boolean, begun: () => void, signal: AbortSignal): Promise<Program>;
   /** Containers-common's profile of system calls, and what reads one of the administrator's. */
   profile(): Promise<Profile>;
   /** Told whenever the status has changed. */

@@ -14,11 +14,15 @@ const reasons: Readonly<Record<string, StartFailureReason>> = {
   ERR_IMAGE_USER: 'CreateContainerError',
   ERR_IMAGE_PATH: 'CreateContainerError',
   ERR_WORKDIR: 'CreateContainerError',
+  ERR_UNIT_VALUE: 'CreateContainerConfigError',
+  ERR_USER: 'CreateContainerConfigError',
+  ERR_PACKAGE_IMAGE: 'InvalidImageName',
+  ERR_HOST_PROGRAM: 'RunContainerError',
   ERR_UNIT_FAILED: 'RunContainerError',
   ERR_UNIT_INVALID: 'RunContainerError',
 };
 
-const ofImages = /^ERR_(?:IMAGE|REGISTRY|MANIFEST|PULL|LAYER|DIGEST|AUTH|PLATFORM|BLOB)/;
+const ofImages = /^ERR_(?:IMAGE|REGISTRY|MANIFEST|PACKAGE|PULL|TREE_FETCH|LAYER|DIGEST|AUTH|PLATFORM|BLOB)/;
 
 /** Why a container could not be started, as Kubernetes calls it. */
 export function startFailureOf(error: unknown, at: number): StartFailure {

@@ -157,6 +157,9 @@ const bind = (source: string, target: string): Mount => ({
 export const messagePath = (uid: string, container: string): string =>
   `${containerDirectory(uid, container)}/termination-log`;
 
+const messageFile = (container: Container | EphemeralContainer): string =>
+  container.terminationMessagePath ?? '/dev/termination-log';
+
 /** What is bound over a container's own; a volume of the pod's at the same place goes first. */
 export function nameMounts({ uid }: PodIdentity, container: Container | EphemeralContainer): Mount[] {
   const taken = (container.volumeMounts ?? []).map(({ mountPath }) => mountPath.replace(/\/+$/, ''));
@@ -164,6 +167,20 @@ export function nameMounts({ uid }: PodIdentity, container: Container | Ephemera
     ...['hosts', 'resolv.conf', 'hostname']
       .filter(name => !taken.includes(`/etc/${name}`) && !taken.includes('/etc'))
       .map(name => bind(nameFile(uid, name), `/etc/${name}`)),
-    bind(messagePath(uid, container.name), container.terminationMessagePath ?? '/dev/termination-log'),
+    bind(messagePath(uid, container.name), messageFile(container)),
   ];
+}
+
+/** The same for a program of the host, which has the host's files, and others only where the pod asks for them. */
+export function hostNameMounts(
+  { spec = { containers: [] } }: Pod,
+  identity: PodIdentity,
+  container: Container | EphemeralContainer,
+): Mount[] {
+  const wanted = [
+    ...((spec.hostAliases ?? []).length > 0 ? ['/etc/hosts'] : []),
+    ...(spec.dnsPolicy === 'None' || spec.dnsConfig ? ['/etc/resolv.conf'] : []),
+    messageFile(container),
+  ];
+  return nameMounts(identity, container).filter(({ target }) => wanted.includes(target));
 }

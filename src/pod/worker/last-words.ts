@@ -6,8 +6,9 @@ import { bytesOf, readJournal } from '../../systemd/journal.ts';
 import { syncJournal } from '../../systemd/journal-sync.ts';
 import type { Container, EphemeralContainer } from '../api/kubernetes.ts';
 import type { Terminated } from '../status/observed.ts';
-import { engineName, type PodIdentity } from '../unit/names.ts';
+import type { PodIdentity } from '../unit/names.ts';
 import { invocationOf } from './end.ts';
+import type { ContainerEngine } from './engine.ts';
 import { messagePath } from './files.ts';
 
 /** What the kubelet takes of a message, and of a log in its place: bytes, and lines. */
@@ -33,6 +34,7 @@ async function readMessage(path: string): Promise<string> {
  */
 export async function lastWords(
   host: Pick<Host, 'files' | 'children'>,
+  engine: ContainerEngine,
   identity: PodIdentity,
   container: Container | EphemeralContainer,
   end: Terminated,
@@ -43,11 +45,10 @@ export async function lastWords(
   if (message !== '' || !isWanted) return message;
   await syncJournal(logNamespace, signal);
   const lines: Buffer[] = [];
-  const name = engineName(identity, container.name);
   for await (const entry of readJournal(
     host.children,
     {
-      of: { kind: 'container', name, invocation: invocationOf(end.containerID) },
+      of: engine.logOf({ identity, name: container.name }, invocationOf(end.containerID)),
       namespace: logNamespace,
       tail: mostLines,
     },

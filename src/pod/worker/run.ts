@@ -3,14 +3,14 @@ import { join } from 'node:path';
 import { imageFacts } from '../../app/facts.ts';
 import type { ImageFacts } from '../../app/spec.ts';
 import { cgroupVersion } from '../../engine/cgroup.ts';
-import type { ContainerSpec, Mount } from '../../engine/container.ts';
+import type { ContainerSpec } from '../../engine/container.ts';
 import { engines } from '../../engine/engines.ts';
-import { compiledFilter, filterAnnotation } from '../../engine/filter-cache.ts';
+import { execIn } from '../../engine/exec.ts';
+import { compiledFilter, filterAnnotation, keepFilter } from '../../engine/filter-cache.ts';
 import { journalSteps } from '../../engine/log-namespace.ts';
 import { type Profile, parseProfile } from '../../engine/seccomp.ts';
 import { SpawnletError } from '../../host/error.ts';
 import type { HostStep } from '../../host/step.ts';
-import type { Digest } from '../../image/manifest.ts';
 import { transientUnits } from '../../names.ts';
 import type { Container, EphemeralContainer, Pod } from '../api/kubernetes.ts';
 import { seccompOf } from '../container/security.ts';
@@ -20,47 +20,17 @@ import { oomScoreAdjust } from '../spec/qos.ts';
 import { countOf } from '../spec/quantity.ts';
 import { resourcesOf } from '../spec/resources.ts';
 import type { Resources } from '../unit/limits.ts';
-import {
-  containerDirectory,
-  type PodIdentity,
-  pidNamespaceOf,
-  type QosClass,
-  unitOf,
-} from '../unit/names.ts';
-import { containerUnit } from '../unit/service.ts';
+import { containerDirectory, engineName, pidNamespaceOf, unitOf } from '../unit/names.ts';
+import { bundleServiceLines, containerUnit } from '../unit/service.ts';
 import type { PodStep, WorkerDependencies } from './dependencies.ts';
+import type { ContainerEngine, PreparedRun } from './engine.ts';
 import { hostnameOf, messagePath, nameMounts } from './files.ts';
-import { type PullPolicy, podImage, type Tell } from './image.ts';
+import { type PullPolicy, podImage } from './image.ts';
 import { annotation } from './in-use.ts';
+import type { RunRequest } from './run-request.ts';
 import { ipcOf, podNetns, sharesIpc, sharesProcesses } from './sandbox.ts';
 
-/** One run of a container: what is fetched, looked up and written before its unit starts. */
-
-export interface RunRequest {
-  readonly pod: Pod;
-  readonly identity: PodIdentity;
-  readonly qos: QosClass;
-  readonly container: Container | EphemeralContainer;
-  /** The pod's variables, `NAME=value`, and its words with `$(VAR)` put in. */
-  readonly env: readonly string[];
-  readonly command?: readonly string[];
-  readonly args?: readonly string[];
-  readonly volumes: readonly Mount[];
-  /** Seconds. */
-  readonly grace: number;
-  /** Takes events of the container. */
-  readonly tell: Tell;
-}
-
-export interface PreparedRun {
-  readonly spec: ContainerSpec;
-  readonly steps: readonly PodStep[];
-  /** As the store calls it, and its ID. */
-  readonly image: string;
-  readonly imageID: string;
-  readonly layerKeys: readonly string[];
-  readonly manifest: Digest;
-}
+/** One run of a container by crun: what is fetched, looked up and written before its unit starts. */
 
 const million = 1_000_000n;
 const billion = 1_000_000_000n;
@@ -95,6 +65,17 @@ async function localProfiles(
   });
 }
 
+/** Hex: what this process lacks nobody below it has. */
+export const ownBoundingSet = async (): Promise<string> =>
+  /^CapBnd:\s*([0-9a-f]+)$/m.exec(await readFile('/proc/self/status', 'latin1'))?.[1] ?? '0';
+
+/** By its class of service and its share of the memory. */
+export const oomScoreOf = async (
+  { node }: WorkerDependencies,
+  { pod, container }: RunRequest,
+  boundingSet: string,
+): Promise<number> => Math.max(oomScoreAdjust(pod, container, node.memory), await lowestScore(boundingSet));
+
 /** A process without CAP_SYS_RESOURCE cannot make another one live longer than itself. */
 async function lowestScore(boundingSet: string): Promise<number> {
   const sysResource = 24n;
@@ -107,7 +88,7 @@ async function lowestScore(boundingSet: string): Promise<number> {
  *
  * @throws what fetching throws, and ERR_RUN_AS_NON_ROOT, ERR_NO_COMMAND and what look-ups in the image throw
  */
-export async function prepareRun(
+async function prepareRun(
   deps: WorkerDependencies,
   request: RunRequest,
   signal: AbortSignal,
@@ -125,9 +106,9 @@ export async function prepareRun(
     tell('Normal', 'Pulled', `Container image ${JSON.stringify(wanted.image)} ${there}`);
   }
   const store = await deps.store();
-  const boundingSet =
-    /^CapBnd:\s*([0-9a-f]+)$/m.exec(await readFile('/proc/self/status', 'latin1'))?.[1] ?? '0';
+  const boundingSet = await ownBoundingSet();
   const user = userOf(pod, container, store.views(image), image.config.user);
+  const env = [...request.variables].map(([variable, value]) => `${variable}=${value}`);
   const found = imageFacts(store, image, {
     image: name,
     user: `${user.uid}:${user.gid}`,
@@ -136,10 +117,9 @@ export async function prepareRun(
     tmpfs: [],
   });
   const isAlone = pod.spec?.hostNetwork ?? false;
-  const score = Math.max(oomScoreAdjust(pod, container, deps.node.memory), await lowestScore(boundingSet));
   const spec = containerOf(pod, identity, container, {
     image: { ...found, user },
-    env: request.env,
+    env,
     ...(request.command && { command: request.command }),
     ...(request.args && { args: request.args }),
     mounts: [...nameMounts(identity, container), ...request.volumes],
@@ -152,22 +132,21 @@ export async function prepareRun(
     cgroups: cgroupVersion(),
     boundingSet,
     profiles: { standard: await deps.profile(), local: await localProfiles(deps, pod, container) },
-    oomScoreAdj: score,
+    oomScoreAdj: await oomScoreOf(deps, request, boundingSet),
     grace: request.grace,
   });
   const filter = await compiledFilter(files, spec.seccomp);
   const unitPath = `${transientUnits}/${unitOf(identity, container.name)}`;
   const isThere = (await files.look(unitPath)) !== undefined;
   return {
-    spec,
     steps: runSteps(request, spec, found, filter).filter(
       // A unit is written once: another text would have systemd read all units again.
       step => !isThere || !('path' in step) || step.path !== unitPath,
     ),
     image: name,
     imageID: image.id,
-    layerKeys: found.layerKeys,
-    manifest: found.digest,
+    hold: wanted => store.hold(found.digest, found.layerKeys, wanted),
+    begun: () => keepFilter(files, engineName(identity, container.name), spec.seccomp),
   };
 }
 
@@ -212,17 +191,29 @@ function runSteps(
       do: 'write-file',
       path: `${transientUnits}/${unitOf(identity, container.name)}`,
       content: containerUnit(
-        spec,
         {
           pod: identity,
           qos,
           container: container.name,
           image: image.name,
           resources: containerResources(container),
+          engine: 'crun',
+          joinsProcesses: spec.joins?.pid !== undefined,
         },
-        engine.lines(spec, way),
+        bundleServiceLines(spec, engine.lines(spec, way)),
       ),
       mode: 0o644,
     },
   ];
 }
+
+export const crunContainers: ContainerEngine = {
+  prepare: prepareRun,
+  exec: (host, { identity, name }, process, stdio, begun, signal) =>
+    execIn(host, engineName(identity, name), process, stdio, begun, signal),
+  logOf: ({ identity, name }, invocation) => ({
+    kind: 'container',
+    name: engineName(identity, name),
+    invocation,
+  }),
+};

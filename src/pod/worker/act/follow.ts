@@ -1,6 +1,7 @@
 import type { UnitProperties } from '../../../systemd/properties.ts';
 import { unitOf } from '../../unit/names.ts';
 import { containerIdOf, readTraces, terminatedOf } from '../end.ts';
+import { engineOf } from '../engine.ts';
 import { lastWords } from '../last-words.ts';
 import { ended } from '../transition.ts';
 import { memberOf, type Work } from './work.ts';
@@ -52,6 +53,7 @@ export async function hasEnded(
   runs.end(name);
   const end = terminatedOf(run, traces, unit, clock.now());
   const message =
-    end.message ?? (await lastWords(deps.host, identity, memberOf(work, name).spec, end, signal));
+    end.message ??
+    (await lastWords(deps.host, engineOf(record.pod), identity, memberOf(work, name).spec, end, signal));
   await record.container(name, ended({ ...end, ...(message && { message }) }));
 }

@@ -1,4 +1,4 @@
-import { captureIn, type ProcessSpec } from '../../../engine/exec.ts';
+import { capture, type ProcessSpec } from '../../../engine/exec.ts';
 import { until } from '../../../host/presence.ts';
 import type { Container } from '../../api/kubernetes.ts';
 import type { ProbeTools } from '../../probes/ask.ts';
@@ -7,19 +7,24 @@ import { runHook } from '../../probes/hook.ts';
 import { type ProbeNews, probeRun, probesOf } from '../../probes/run.ts';
 import type { Stop } from '../../restart/decision.ts';
 import type { Member } from '../../status/roles.ts';
-import { containerDirectory, engineName } from '../../unit/names.ts';
+import { containerDirectory } from '../../unit/names.ts';
+import { engineOf } from '../engine.ts';
 import { hookDone, probed } from '../transition.ts';
 import { addressOf, memberOf, type Work } from './work.ts';
 
 /** Hooks and probes of a run. */
 
 /** What they are carried out with. */
-function toolsOf({ deps: { host }, identity }: Work, name: string): ProbeTools {
+function toolsOf({ deps: { host }, identity, record }: Work, name: string): ProbeTools {
   const exec: ProbeTools['exec'] = async (args, signal) => {
     const text = await host.files.read(`${containerDirectory(identity.uid, name)}/config.json`);
     const { process } = JSON.parse(text ?? '{}') as { readonly process: ProcessSpec };
     const { consoleSize: _size, ...own } = process;
-    return captureIn(host, engineName(identity, name), { ...own, args, terminal: false }, signal);
+    const wanted = { ...own, args, terminal: false };
+    return capture(
+      (stdio, begun) => engineOf(record.pod).exec(host, { identity, name }, wanted, stdio, begun, signal),
+      signal,
+    );
   };
   return { clock: host.clock, exec };
 }

@@ -1,19 +1,18 @@
-import { keepFilter } from '../../../engine/filter-cache.ts';
 import { SpawnletError } from '../../../host/error.ts';
 import type { Container } from '../../api/kubernetes.ts';
 import { afterFailedPull } from '../../restart/backoff.ts';
 import type { Start } from '../../restart/decision.ts';
 import { commandOf, environmentOf } from '../../spec/environment.ts';
-import { engineName, unitOf } from '../../unit/names.ts';
+import { unitOf } from '../../unit/names.ts';
 import { type MountFacts, mountsOf, planSubPaths } from '../../volumes/mounts.ts';
 import { volumeDirectory } from '../../volumes/places.ts';
 import { textInVolume } from '../../volumes/tree/read.ts';
-import { containerIdOf } from '../end.ts';
+import { containerIdOf, readTraces } from '../end.ts';
+import { engineOf, type PreparedRun } from '../engine.ts';
 import { startFailureOf } from '../failure.ts';
-import { type PreparedRun, prepareRun } from '../run.ts';
 import { created, notStarted, running } from '../transition.ts';
 import { isRecursive, volumeFacts } from '../volumes.ts';
-import { follow } from './follow.ts';
+import { follow, hasEnded } from './follow.ts';
 import { askProbes, postStart } from './hooks.ts';
 import { giveBeforeStart } from './resize.ts';
 import { factsOf, memberOf, type Work } from './work.ts';
@@ -37,7 +36,6 @@ function wordsOf(work: Work, container: Container) {
   const { command, args } = commandOf(container, environment.variables);
   return {
     variables: environment.variables,
-    env: [...environment.variables].map(([name, value]) => `${name}=${value}`),
     ...(command && { command }),
     ...(args && { args }),
   };
@@ -53,22 +51,18 @@ async function prepare(
   const { deps, identity, qos, record } = work;
   const { pod } = record;
   const tell = record.teller(container.name);
-  const { variables, ...words } = wordsOf(work, container);
+  const words = wordsOf(work, container);
   const facts: MountFacts = {
     ...(await volumeFacts(deps, pod, identity, factsOf(work), tell, signal)),
-    variables,
+    variables: words.variables,
     recursiveReadOnly: isRecursive(),
   };
   const volumes = mountsOf(pod, container, facts);
   await deps.perform(planSubPaths(pod, container, facts), signal);
   const grace = pod.spec?.terminationGracePeriodSeconds ?? 30;
-  const prepared = await prepareRun(
-    deps,
-    { pod, identity, qos, container, ...words, volumes, grace, tell },
-    signal,
-  );
-  const store = await deps.store();
-  await using _lease = await store.hold(prepared.manifest, prepared.layerKeys, signal);
+  const request = { pod, identity, qos, container, ...words, volumes, grace, tell };
+  const prepared = await engineOf(pod).prepare(deps, request, signal);
+  await using _held = await prepared.hold(signal);
   await deps.perform(prepared.steps, signal);
   await begin(prepared);
 }
@@ -78,18 +72,26 @@ async function begin(
   work: Work,
   start: Start,
   container: Container,
-  { image, imageID, spec }: PreparedRun,
+  prepared: PreparedRun,
   signal: AbortSignal,
 ): Promise<void> {
   const { deps, identity, record, runs, tasks } = work;
   const { name } = container;
+  const { image, imageID } = prepared;
   await record.container(name, created({ image, imageID }));
   const systemd = await deps.systemd();
   const unit = unitOf(identity, name);
   const run = runs.watch(name, signal);
   const changes = systemd.watchUnit(unit, run);
   await giveBeforeStart(work, container, signal);
-  await systemd.startUnit(unit, 'replace', signal);
+  try {
+    await systemd.startUnit(unit, 'replace', signal);
+  } catch (error) {
+    // One that systemd waits for may have ended, or never begun, before it was up: that is a run all the same.
+    const traces = await readTraces(deps.host.files, identity.uid, name);
+    if (!traces.record && traces.error === '') throw error;
+    return hasEnded(work, name, await systemd.unitProperties(unit, signal), signal);
+  }
   const begun = await systemd.unitProperties(unit, signal);
   const begunRun = {
     attempt: start.attempt,
@@ -103,7 +105,7 @@ async function begin(
   if (record.observed.containers[name]?.state.kind !== 'starting') return;
   await record.container(name, running({ ...begunRun, ...(hookFailed !== undefined && { hookFailed }) }));
   if (hookFailed === undefined) tasks.run(() => askProbes(work, container, 0, run), signal);
-  await keepFilter(deps.host.files, engineName(identity, name), spec.seccomp);
+  await prepared.begun();
 }
 
 export async function startContainer(work: Work, start: Start, signal: AbortSignal): Promise<void> {

@@ -1,0 +1,145 @@
+import type { ChildProcess, SpawnOptions } from 'node:child_process';
+import { ended } from '../../host/child.ts';
+import { SpawnletError } from '../../host/error.ts';
+import type { Host } from '../../host/host.ts';
+import { unique } from '../../host/process.ts';
+import { quoted } from '../../host/shell.ts';
+import { allCapabilities } from '../capabilities.ts';
+import { cgroupFiles, type ExecEnd, enterCgroups, type ProcessSpec } from '../exec.ts';
+
+/** What the kernel says of the program, from its /proc/PID/status: a command in its place has the same. */
+interface Credentials {
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+  /** Hex masks. */
+  readonly bounding: string;
+  readonly ambient: string;
+  readonly noNewPrivileges: boolean;
+}
+
+export function credentialsOf(status: string): Credentials {
+  const words = (key: string) =>
+    (new RegExp(`^${key}:[ \\t]*(.*)$`, 'm').exec(status)?.[1] ?? '').split(/\s+/).filter(Boolean);
+  return {
+    // The effective one: a daemon that has changed its user is what it is.
+    uid: Number(words('Uid')[1] ?? 0),
+    gid: Number(words('Gid')[1] ?? 0),
+    groups: words('Groups').map(Number),
+    bounding: words('CapBnd')[0] ?? '0',
+    ambient: words('CapAmb')[0] ?? '0',
+    noNewPrivileges: words('NoNewPrivs')[0] === '1',
+  };
+}
+
+/** As setpriv names them. */
+function setOf(mask: string): string {
+  const bits = BigInt(`0x${mask}`);
+  const has = allCapabilities.flatMap((name, number) =>
+    (bits >> BigInt(number)) & 1n ? `+${name.slice(4).toLowerCase()}` : [],
+  );
+  return ['-all', ...has].join(',');
+}
+
+/** Words that make a process of the one that they run in. */
+export function setprivWords({
+  uid,
+  gid,
+  groups,
+  bounding,
+  ambient,
+  noNewPrivileges,
+}: Credentials): string[] {
+  return [
+    '/usr/bin/setpriv',
+    `--reuid=${uid}`,
+    `--regid=${gid}`,
+    ...(groups.length > 0 ? [`--groups=${groups.join(',')}`] : ['--clear-groups']),
+    `--inh-caps=${setOf(ambient)}`,
+    ...(BigInt(`0x${ambient}`) === 0n ? [] : [`--ambient-caps=${setOf(ambient)}`]),
+    `--bounding-set=${setOf(bounding)}`,
+    ...(noNewPrivileges ? ['--no-new-privs'] : []),
+  ];
+}
+
+/** The variables come through a file that is open already: no command line shows them, and no program of the way has them. */
+const withVariables = 'eval "$(/bin/cat <&3)"; exec 3<&-; cd "$1" || exit 126; shift; exec "$@"';
+
+const exports = (env: readonly string[]) =>
+  env
+    .map(entry => /^([A-Za-z_]\w*)=(.*)$/s.exec(entry))
+    .flatMap(found => (found ? `export ${found[1]}=${quoted(found[2] ?? '')}\n` : []))
+    .join('');
+
+/**
+ * Runs a command beside a program of the host: in its mounts, its cgroup and its IPC namespace, as its user, with its bounding
+ * set and no more privileges. Its filter of system calls is not there: the tools of a host cannot set one.
+ *
+ * @param directory of the container
+ * @param begun given the child; its end is the command's
+ * @param signal ends the command, by SIGKILL
+ */
+export async function execBeside(
+  host: Host,
+  directory: string,
+  process: ProcessSpec,
+  stdio: SpawnOptions['stdio'],
+  begun: (child: ChildProcess) => void = () => undefined,
+  signal?: AbortSignal,
+): Promise<ExecEnd> {
+  const { files } = host;
+  const pid = (await files.read(`${directory}/pid`))?.trim();
+  const [status, cgroup] = pid
+    ? await Promise.all(['status', 'cgroup'].map(name => files.read(`/proc/${pid}/${name}`)))
+    : [];
+  if (!pid || !status || !cgroup)
+    throw new SpawnletError('ERR_NOT_RUNNING', 'the container is not running', { hint: 'spawnlet pod ls' });
+  const there = await Promise.all(
+    cgroupFiles(cgroup).map(async file => ((await files.look(file)) ? file : [])),
+  );
+  const file = `${directory}/exec-${unique()}`;
+  await files.write(file, exports(process.env), 0o600);
+  const command = [
+    '/usr/bin/nsenter',
+    `--target=${pid}`,
+    '--mount',
+    '--ipc',
+    ...setprivWords(credentialsOf(status)),
+    '/bin/bash',
+    '--norc',
+    '--noprofile',
+    '-c',
+    withVariables,
+    'exec',
+    process.cwd,
+    ...process.args,
+  ];
+  const inTerminal = process.terminal
+    ? ['/usr/bin/script', '--quiet', '--return', '--command', command.map(quoted).join(' '), '/dev/null']
+    : command;
+  try {
+    const child = host.children.spawn(
+      [
+        '/bin/sh',
+        '-c',
+        `exec 3<"$1"; rm -f "$1"; shift; ${enterCgroups}`,
+        'sh',
+        file,
+        ...there.flat(),
+        '--',
+        ...inTerminal,
+      ],
+      { stdio, env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', TERM: 'xterm' } },
+    );
+    const end = ended(child);
+    begun(child);
+    // Each word of the way becomes the next: the child is the command itself.
+    const kill = () => void child.kill('SIGKILL');
+    signal?.addEventListener('abort', kill, { once: true });
+    if (signal?.aborted) kill();
+    const exitCode = await end.finally(() => signal?.removeEventListener('abort', kill));
+    return { kind: 'exited', exitCode };
+  } finally {
+    await files.remove(file);
+  }
+}
