@@ -1,5 +1,6 @@
 import { Session } from '../app/session.ts';
 import { SpawnletError } from '../host/error.ts';
+import { podEngineOf } from '../pod/spec/engine-limits.ts';
 import { containerDirectory, engineName, unitOf } from '../pod/unit/names.ts';
 import { getPod, runningIn } from '../pod/worker/known.ts';
 import { defineCommand } from './command.ts';
@@ -32,6 +33,10 @@ export const attach = defineCommand({
     const { host, signal } = context;
     const known = await getPod(host.files, namespaceOf(options), name);
     const container = runningIn(known, options.container);
+    if (podEngineOf(known.pod.spec) === 'host')
+      throw new SpawnletError('ERR_ENGINE', 'programs of the host have no streams to attach to', {
+        hint: `spawnlet pod logs -f ${name}`,
+      });
     if (options.stdin && !container.stdin)
       throw new SpawnletError(
         'ERR_NO_STDIN',

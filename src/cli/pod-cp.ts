@@ -3,6 +3,7 @@ import type { ProcessSpec } from '../engine/exec.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { End } from '../machine/copy.ts';
 import { containerDirectory } from '../pod/unit/names.ts';
+import { engineOf } from '../pod/worker/engine.ts';
 import { getPod, runningIn } from '../pod/worker/known.ts';
 import { defineCommand } from './command.ts';
 import { namespaceOf, namespaceOption } from './pod.ts';
@@ -60,7 +61,8 @@ export const cp = defineCommand({
     ]);
     const text = await host.files.read(`${containerDirectory(known.identity.uid, name)}/config.json`);
     const { process: own } = JSON.parse(text ?? '{}') as { readonly process: ProcessSpec };
-    using root = await openRoot(host.files, known.identity, name);
+    const { identity, pod } = known;
+    using root = await openRoot(host.files, identity, name, engineOf(pod).pidFileOf({ identity, name }));
     const ends = places.map((place): End => {
       if (place.kind === 'host') return place;
       const path = place.path.startsWith('/') ? place.path : `${join('/', own.cwd)}/${place.path}`;

@@ -61,6 +61,10 @@ export function lookupGroup(layers: readonly LayerView[], word: string): number 
   return groupOf(parseGroup(readLines(layers, '/etc/group')), word);
 }
 
+/** Whether a group of the image has this number. */
+export const hasGroup = (layers: readonly LayerView[], gid: number): boolean =>
+  parseGroup(readLines(layers, '/etc/group')).some(group => group.gid === gid);
+
 function groupOf(groups: readonly GroupLine[], word: string): number {
   const gid = idOf(word) ?? groups.find(group => group.name === word)?.gid;
   if (gid === undefined) throw unknown(`the image has no group ${JSON.stringify(word)}`);

@@ -7,9 +7,10 @@ import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
-import { eventually, spawnlet, system } from '../app/tools.ts';
+import { systemChildren } from '../../src/host/child.ts';
+import { done, eventually, spawnlet, system, words } from '../app/tools.ts';
 import { makeDeb, useDebArchive } from '../harness/deb-archive.ts';
-import { apply, gone, isReady, podOf, remove, type TestAgent, until, useAgent } from './agent.ts';
+import { apply, eventsOf, gone, isReady, podOf, remove, type TestAgent, until, useAgent } from './agent.ts';
 import { nginx, prometheus, slow, tool, uptimed } from './host-packages.ts';
 
 let agent: TestAgent;
@@ -58,6 +59,18 @@ test('a package that is not there is installed and runs as its unit says, and it
   assert.deepEqual([status?.podIP, status?.phase], [status?.hostIP, 'Running']);
   assert.equal((await exec('uptimed', 'sh', '-c', 'exit 7')).code, 7);
   assert.match(await shell('uptimed', 'cat /proc/self/cgroup'), new RegExp(`uptimed-${metadata?.uid}`));
+  const inTerminal = `${words('pod', 'exec', '-t', 'uptimed', '--').join(' ')} sh -c "test -t 0 && id -un; exit 5"`;
+  const terminal = await systemChildren.capture(['script', '-qec', inTerminal, '/dev/null']);
+  assert.deepEqual([terminal.code, terminal.stdout.toString().trim()], [5, 'root']);
+  await writeFile('/var/tmp/brought', 'by cp\n');
+  await done(['pod', 'cp', '/var/tmp/brought', 'uptimed:/tmp/brought']);
+  assert.equal(await shell('uptimed', 'cat /tmp/brought'), 'by cp\n');
+  const { err } = await spawnlet(['pod', 'attach', 'uptimed']);
+  assert.match(err, /no streams to attach to \[ERR_ENGINE\]/);
+  assert.deepEqual(
+    (await eventsOf('uptimed')).map(event => event.split(' ', 1)[0]),
+    ['Pulling', 'Pulled', 'Created', 'Started'],
+  );
   const state = await system('sh', '-c', 'systemctl is-enabled uptimed; systemctl is-active uptimed; :');
   assert.deepEqual(state.trim().split('\n'), ['masked', 'inactive']);
   const names = await shell('uptimed', 'env | sort');

@@ -1,4 +1,5 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
 import { ended } from '../../host/child.ts';
 import { SpawnletError } from '../../host/error.ts';
 import type { Host } from '../../host/host.ts';
@@ -6,6 +7,7 @@ import { unique } from '../../host/process.ts';
 import { quoted } from '../../host/shell.ts';
 import { allCapabilities } from '../capabilities.ts';
 import { cgroupFiles, type ExecEnd, enterCgroups, type ProcessSpec } from '../exec.ts';
+import { holdProcess } from '../held-process.ts';
 
 /** What the kernel says of the program, from its /proc/PID/status: a command in its place has the same. */
 interface Credentials {
@@ -62,8 +64,11 @@ export function setprivWords({
   ];
 }
 
-/** The variables come through a file that is open already: no command line shows them, and no program of the way has them. */
-const withVariables = 'eval "$(/bin/cat <&3)"; exec 3<&-; cd "$1" || exit 126; shift; exec "$@"';
+/**
+ * The variables come through a file that is open already: no command line shows them, and no program of the way has them. What
+ * leads out of the program's mounts is closed before its command begins.
+ */
+const withVariables = 'eval "$(/bin/cat <&3)"; exec 3<&- 4<&-; cd "$1" || exit 126; shift; exec "$@"';
 
 const exports = (env: readonly string[]) =>
   env
@@ -71,39 +76,44 @@ const exports = (env: readonly string[]) =>
     .flatMap(found => (found ? `export ${found[1]}=${quoted(found[2] ?? '')}\n` : []))
     .join('');
 
+/** Which program. */
+export interface Beside {
+  readonly unit: string;
+  readonly pidFile: string;
+  /** For a file that is gone as soon as it is open. */
+  readonly directory: string;
+}
+
+const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', TERM: 'xterm' };
+
 /**
  * Runs a command beside a program of the host: in its mounts, its cgroup and its IPC namespace, as its user, with its bounding
  * set and no more privileges. Its filter of system calls is not there: the tools of a host cannot set one.
  *
- * @param directory of the container
  * @param begun given the child; its end is the command's
  * @param signal ends the command, by SIGKILL
+ * @throws ERR_NOT_RUNNING
  */
 export async function execBeside(
-  host: Host,
-  directory: string,
+  { files, children }: Host,
+  { unit, pidFile, directory }: Beside,
   process: ProcessSpec,
   stdio: SpawnOptions['stdio'],
   begun: (child: ChildProcess) => void = () => undefined,
   signal?: AbortSignal,
 ): Promise<ExecEnd> {
-  const { files } = host;
-  const pid = (await files.read(`${directory}/pid`))?.trim();
-  const [status, cgroup] = pid
-    ? await Promise.all(['status', 'cgroup'].map(name => files.read(`/proc/${pid}/${name}`)))
-    : [];
-  if (!pid || !status || !cgroup)
+  using held = await holdProcess(files, pidFile, unit);
+  if (!held)
     throw new SpawnletError('ERR_NOT_RUNNING', 'the container is not running', { hint: 'spawnlet pod ls' });
-  const there = await Promise.all(
+  const [status = '', cgroup = ''] = await Promise.all(
+    ['status', 'cgroup'].map(name => files.read(`${held.path}/${name}`)),
+  );
+  const groups = await Promise.all(
     cgroupFiles(cgroup).map(async file => ((await files.look(file)) ? file : [])),
   );
-  const file = `${directory}/exec-${unique()}`;
-  await files.write(file, exports(process.env), 0o600);
   const command = [
     '/usr/bin/nsenter',
-    `--target=${pid}`,
-    '--mount',
-    '--ipc',
+    ...['mnt', 'ipc'].map(name => `--${name === 'mnt' ? 'mount' : name}=/proc/self/fd/4/ns/${name}`),
     ...setprivWords(credentialsOf(status)),
     '/bin/bash',
     '--norc',
@@ -114,23 +124,14 @@ export async function execBeside(
     process.cwd,
     ...process.args,
   ];
-  const inTerminal = process.terminal
-    ? ['/usr/bin/script', '--quiet', '--return', '--command', command.map(quoted).join(' '), '/dev/null']
-    : command;
+  const inTerminal = ['/usr/bin/script', '--quiet', '--return', '--command', command.map(quoted).join(' ')];
+  const words = process.terminal ? [...inTerminal, '/dev/null'] : command;
+  const variables = await openGone(files, `${directory}/exec-${unique()}`, exports(process.env));
   try {
-    const child = host.children.spawn(
-      [
-        '/bin/sh',
-        '-c',
-        `exec 3<"$1"; rm -f "$1"; shift; ${enterCgroups}`,
-        'sh',
-        file,
-        ...there.flat(),
-        '--',
-        ...inTerminal,
-      ],
-      { stdio, env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', TERM: 'xterm' } },
-    );
+    const child = children.spawn(['/bin/sh', '-c', enterCgroups, 'sh', ...groups.flat(), '--', ...words], {
+      stdio: [...(Array.isArray(stdio) ? stdio : [stdio, stdio, stdio]), variables, held.handle],
+      env: environment,
+    });
     const end = ended(child);
     begun(child);
     // Each word of the way becomes the next: the child is the command itself.
@@ -140,6 +141,14 @@ export async function execBeside(
     const exitCode = await end.finally(() => signal?.removeEventListener('abort', kill));
     return { kind: 'exited', exitCode };
   } finally {
-    await files.remove(file);
+    closeSync(variables);
   }
+}
+
+/** A file without a name, to be read. */
+async function openGone(files: Host['files'], path: string, text: string): Promise<number> {
+  await files.write(path, text, 0o600);
+  const handle = openSync(path, 'r');
+  await files.remove(path);
+  return handle;
 }

@@ -39,7 +39,7 @@ export interface HostUser {
   readonly as: 'packaged' | 'given';
   /** Undefined for a user that systemd makes. */
   readonly ids?: { readonly uid: number; readonly gid: number };
-  /** Whether the host knows him: systemd runs nothing as a number that it does not know. */
+  /** Whether the host knows him and his groups: systemd runs nothing by a number that it does not know. */
   readonly isKnown: boolean;
   /** Beside those of the package's unit. */
   readonly groups: readonly number[];

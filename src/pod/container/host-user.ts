@@ -2,7 +2,7 @@ import type { PackageService } from '../../engine/host/package-unit.ts';
 import type { HostUser } from '../../engine/host/program.ts';
 import { SpawnletError } from '../../host/error.ts';
 import type { LayerView } from '../../image/lookup.ts';
-import { type ImageUser, lookupUser } from '../../image/user.ts';
+import { hasGroup, type ImageUser, lookupUser } from '../../image/user.ts';
 import type { Container, EphemeralContainer, Pod } from '../api/kubernetes.ts';
 
 /** The host's own /etc/passwd and /etc/group, read as those of an image are. */
@@ -60,12 +60,15 @@ export function hostUserOf(
     );
   if (!found) return { as: 'packaged', isKnown: true, groups };
   const ids = { uid: found.uid, gid: group ?? found.gid };
-  const isGiven = word !== undefined || group !== undefined;
+  // systemd takes neither a user nor a group that the host's files do not know.
+  const isKnown =
+    (isRoot || found.shell !== '') && [ids.gid, ...groups].every(gid => gid === 0 || hasGroup(views, gid));
+  const isGiven = word !== undefined || group !== undefined || !isKnown;
   return {
     as: isGiven ? 'given' : 'packaged',
     ids,
-    isKnown: isRoot || found.shell !== '',
-    groups,
+    isKnown,
+    groups: isKnown ? groups : [...found.additionalGids, ...groups],
     home: found.home,
   };
 }

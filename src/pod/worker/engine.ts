@@ -35,6 +35,8 @@ export interface ContainerEngine {
     begun?: (child: ChildProcess) => void,
     signal?: AbortSignal,
   ): Promise<ExecEnd>;
+  /** The file that says which is the first process of a container that runs. */
+  pidFileOf(container: Contained): string;
   /** Where its journal has what a run wrote. */
   logOf(container: Contained, invocation: string): JournalSource;
 }

@@ -199,9 +199,20 @@ const processOf = ({ user, cwd = '/' }: HostProgram, variables: Readonly<Record<
   },
 });
 
+const pidFileOf: ContainerEngine['pidFileOf'] = ({ identity, name }) =>
+  `${containerDirectory(identity.uid, name)}/pid`;
+
 export const hostContainers: ContainerEngine = {
   prepare,
-  exec: (host, { identity, name }, process, stdio, begun, signal) =>
-    execBeside(host, containerDirectory(identity.uid, name), process, stdio, begun, signal),
+  exec: (host, container, process, stdio, begun, signal) => {
+    const { identity, name } = container;
+    const beside = {
+      unit: unitOf(identity, name),
+      pidFile: pidFileOf(container),
+      directory: containerDirectory(identity.uid, name),
+    };
+    return execBeside(host, beside, process, stdio, begun, signal);
+  },
+  pidFileOf,
   logOf: ({ identity, name }, invocation) => ({ kind: 'unit', unit: unitOf(identity, name), invocation }),
 };

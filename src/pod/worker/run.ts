@@ -8,6 +8,7 @@ import { engines } from '../../engine/engines.ts';
 import { execIn } from '../../engine/exec.ts';
 import { compiledFilter, filterAnnotation, keepFilter } from '../../engine/filter-cache.ts';
 import { journalSteps } from '../../engine/log-namespace.ts';
+import { runDirectoryOf } from '../../engine/script.ts';
 import { type Profile, parseProfile } from '../../engine/seccomp.ts';
 import { SpawnletError } from '../../host/error.ts';
 import type { HostStep } from '../../host/step.ts';
@@ -211,6 +212,7 @@ export const crunContainers: ContainerEngine = {
   prepare: prepareRun,
   exec: (host, { identity, name }, process, stdio, begun, signal) =>
     execIn(host, engineName(identity, name), process, stdio, begun, signal),
+  pidFileOf: ({ identity, name }) => `${runDirectoryOf(engineName(identity, name))}/pid`,
   logOf: ({ identity, name }, invocation) => ({
     kind: 'container',
     name: engineName(identity, name),
