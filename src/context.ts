@@ -16,6 +16,7 @@ import type { LeaveBridge } from './network/leave.ts';
 import type { PublishStep } from './network/publish.ts';
 import type { OwnVolumeStep } from './pod/volumes/step.ts';
 import type { IpcStep } from './pod/worker/ipc.ts';
+import type { MountPointStep } from './pod/worker/mount-points.ts';
 
 const caught: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
@@ -94,6 +95,9 @@ export async function makeContext(
       (await import('./network/cni/executors.ts')).cniExecutors({ host, systemd }),
     );
     const ipcSteps = once(async () => (await import('./pod/worker/ipc.ts')).ipcExecutors(host));
+    const mountPointSteps = once(async () =>
+      (await import('./pod/worker/mount-points.ts')).mountPointExecutors(host),
+    );
     const publishSteps = once(async () => (await import('./network/publish.ts')).publishExecutors(host));
     const volumeSteps = once(async () => {
       const { volumeExecutors } = await import('./pod/volumes/executors.ts');
@@ -150,6 +154,10 @@ export async function makeContext(
           volumeSteps,
         ),
         ...loadLater<IpcStep>({ 'make-ipc': true, 'remove-namespace': true }, ipcSteps),
+        ...loadLater<MountPointStep>(
+          { 'make-mount-points': true, 'remove-mount-points': true },
+          mountPointSteps,
+        ),
         ...loadLater<OwnBridgeStep>({ 'set-up-bridge': true, 'take-down-bridge': true }, bridgeSteps),
         ...loadLater<CniStep>(
           { 'make-netns': true, 'remove-netns': true, 'cni-add': true, 'cni-del': true },

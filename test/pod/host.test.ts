@@ -244,6 +244,8 @@ test('probes, hooks, limits and the message of a program of the host are those o
   await remove('whole');
   await gone('whole');
   assert.equal(await readFile('/var/tmp/data/log', 'utf8'), 'stopping\n');
+  // Of the places that were made on the host for its mounts nothing is left.
+  assert.deepEqual(await Promise.all(['/data', '/dev/termination-log'].map(isThere)), [false, false]);
   await rm('/var/tmp/data', { recursive: true });
 });
 
@@ -269,7 +271,7 @@ test('what cannot run is told: no such package or version, no command, no progra
       'stranger',
       { image: '/bin/sh', securityContext: { windowsOptions: { runAsUserName: 'nobody-here' } } },
       'CreateContainerConfigError',
-      /no user "nobody-here"/,
+      /the host has no user "nobody-here"/,
     ],
     ['never', { image: 'slow-a', imagePullPolicy: 'Never' }, 'ErrImageNeverPull', /not installed/],
   ] as const;

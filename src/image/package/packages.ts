@@ -85,6 +85,13 @@ export async function programOf(
   return { image: `${name}:${version}`, id: `${manager.name}://${name}@${version}`, ...(unit && { unit }) };
 }
 
+/** The command as a person would write it. */
+const byHand = (manager: PackageManager, name: string, version: string | undefined) =>
+  manager
+    .install(name, version)
+    .filter(word => !word.startsWith('-'))
+    .join(' ');
+
 function refuseOther(
   manager: PackageManager,
   name: string,
@@ -93,7 +100,7 @@ function refuseOther(
 ): void {
   if (wanted === undefined || wanted === version) return;
   throw new SpawnletError('ERR_PACKAGE_VERSION', `${name} is here in version ${version}, not ${wanted}`, {
-    hint: `ask for what is here, or change it for all of the host: ${manager.install(name, wanted).join(' ')}`,
+    hint: `ask for what is here, or change it for all of the host: ${byHand(manager, name, wanted)}`,
   });
 }
 
@@ -130,7 +137,7 @@ async function install(
     throw new SpawnletError(
       'ERR_IMAGE_NEVER_PULL',
       `Package "${textOf(image)}" is not installed with pull policy of Never`,
-      image.kind === 'package' ? { hint: manager.install(image.name, image.version).join(' ') } : {},
+      image.kind === 'package' ? { hint: byHand(manager, image.name, image.version) } : {},
     );
   begun();
   await using _lock = await host.locks.wait('package', signal);
@@ -242,7 +249,7 @@ async function runInstall(deps: PackageDependencies, install: Install, signal: A
   if ((await installedVersion(deps, manager, name)) !== undefined) return;
   const said = ((await files.read(`${directory}/log`)) ?? '').trim().split('\n').slice(-4).join('; ');
   throw new SpawnletError('ERR_PACKAGE_INSTALL', `${install.image} was not installed: ${said}`, {
-    hint: `journalctl -u ${packageUnit}; ${manager.install(name, install.version).join(' ')}`,
+    hint: `journalctl -u ${packageUnit}; ${byHand(manager, name, install.version)}`,
   });
 }
 

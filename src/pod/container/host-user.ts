@@ -8,15 +8,29 @@ import type { Container, EphemeralContainer, Pod } from '../api/kubernetes.ts';
 /** The host's own /etc/passwd and /etc/group, read as those of an image are. */
 export const hostView: readonly LayerView[] = [{ directory: '/', opaque: new Set() }];
 
-/** A user whom the host knows in another way than by its files. */
-const unknown = (service: PackageService | undefined, views: readonly LayerView[], text: string) => {
+/** @throws ERR_USER */
+function lookUp(views: readonly LayerView[], text: string): ImageUser {
   try {
     return lookupUser(views, text);
+  } catch (cause) {
+    if (!(cause instanceof SpawnletError && cause.code === 'ERR_USER')) throw cause;
+    const message = cause.message.replace('the image has', 'the host has');
+    throw new SpawnletError('ERR_USER', message, {
+      cause,
+      hint: 'getent passwd lists the users of the host',
+    });
+  }
+}
+
+/** Undefined for a user whom the host knows in another way than by its files. */
+function packagedUser({ user, group }: Pick<PackageService, 'user' | 'group'>, views: readonly LayerView[]) {
+  try {
+    return lookUp(views, user === undefined ? '' : [user, group].filter(Boolean).join(':'));
   } catch (error) {
-    if (service?.user !== undefined && error instanceof SpawnletError) return undefined;
+    if (user !== undefined && error instanceof SpawnletError) return undefined;
     throw error;
   }
-};
+}
 
 /**
  * Who a program of the host runs as: whom the container names, else the pod, else the package's unit, else root. A number and a
@@ -42,13 +56,9 @@ export function hostUserOf(
     ...(shared.supplementalGroups ?? []),
     ...(shared.fsGroup === undefined ? [] : [shared.fsGroup]),
   ];
-  const packaged = service?.user === undefined ? '' : [service.user, service.group].filter(Boolean).join(':');
-  const found =
-    word === undefined && service?.dynamicUser
-      ? undefined
-      : word === undefined
-        ? unknown(service, views, packaged)
-        : lookupUser(views, String(word));
+  const isMade = word === undefined && service?.dynamicUser;
+  const named = () => (word === undefined ? packagedUser(service ?? {}, views) : lookUp(views, String(word)));
+  const found = isMade ? undefined : named();
   const isRoot = found?.uid === 0;
   if (isRoot && (own.runAsNonRoot ?? shared.runAsNonRoot))
     throw new SpawnletError(

@@ -181,6 +181,11 @@ async function runSteps(
     file('begun', begunScript(program)),
     file('stopped', stoppedScript(program)),
     { do: 'write-file', path: messagePath(identity.uid, container.name), content: '', mode: 0o666 },
+    {
+      do: 'make-mount-points',
+      uid: identity.uid,
+      mounts: program.mounts.flatMap(mount => (mount.kind === 'bind' ? mount : [])),
+    },
     ...journalSteps(),
     { do: 'write-file', path, content: text, mode: 0o644 },
     // Its text is the same for all runs, unless the package or its user is another by now.

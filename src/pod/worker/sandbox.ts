@@ -178,6 +178,7 @@ export function sandboxRemoval(pod: Pod, identity: PodIdentity, qos: QosClass, n
     ...cni,
     { do: 'remove-namespace', path: pidNamespaceOf(uid) },
     { do: 'remove-namespace', path: ipcOf(uid) },
+    { do: 'remove-mount-points', uid },
     { do: 'remove', path: runtimeOf(uid) },
   ];
 }
