@@ -21,6 +21,9 @@ export const appsDirectory = `${stateDirectory}/app`;
 /** One directory per pod, named by its UID and 0700: what was decided of it, bundles, volumes, its network. */
 export const podsDirectory = `${stateDirectory}/pods`;
 
+/** Where the place of a pod in its network is recorded: see network/cni/record.ts. */
+export const podNetworkRecord = (uid: string): string => `${podsDirectory}/${uid}/network`;
+
 /** Directories of PersistentVolumeClaims, `NAMESPACE/NAME`; they stay when the pods go. */
 export const claimsDirectory = `${stateDirectory}/volumes`;
 

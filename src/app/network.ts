@@ -17,7 +17,8 @@ import { type ContainerNetwork, readContainerNetwork } from '../network/containe
 import { stableMac } from '../network/names.ts';
 import { natRemoval } from '../network/nat.ts';
 import { observeListeners, observeSubnets } from '../network/observe.ts';
-import { containersOnBridge, machinesOnBridge } from '../network/taken.ts';
+import type { NetworkedMachine } from '../network/spec.ts';
+import { containersOnBridge, machinesOnBridge, podsWithPorts, portHolders } from '../network/taken.ts';
 import { exposedPorts, type RunRequest } from './request.ts';
 import { directoryOf } from './spec.ts';
 
@@ -33,6 +34,12 @@ export interface Bridged {
 
 export type DecidedNetwork = { readonly kind: 'host' | 'none' } | Bridged;
 
+/** Who is on the bridge; with the pods that have ports, where some are to be published. */
+async function neighboursOf({ files }: Host, publishes: boolean): Promise<NetworkedMachine[]> {
+  const [holders, pods] = await Promise.all([portHolders(files), publishes ? podsWithPorts(files) : []]);
+  return [...holders, ...pods];
+}
+
 /** What of the host is in the way of a port, and who else is on the bridge. */
 async function observe(
   host: Host,
@@ -40,14 +47,13 @@ async function observe(
   publishes: boolean,
   signal: AbortSignal,
 ): Promise<ContainerFacts> {
-  const { files, children } = host;
-  const [subnets, listening, machines, containers] = await Promise.all([
+  const { children } = host;
+  const [subnets, listening, neighbours] = await Promise.all([
     observeSubnets(host, hostId, signal),
     publishes ? observeListeners(children, signal) : [],
-    machinesOnBridge(files),
-    containersOnBridge(files),
+    neighboursOf(host, publishes),
   ]);
-  return { subnets, listening, neighbours: [...machines, ...containers] };
+  return { subnets, listening, neighbours };
 }
 
 /**
@@ -82,11 +88,8 @@ export async function networkOf(
 
 /** The same when nobody else may take an address or a port any more: what was decided, unless it is no longer free. */
 export async function decidedAgain(host: Host, before: Bridged): Promise<Bridged> {
-  const [machines, containers] = await Promise.all([
-    machinesOnBridge(host.files),
-    containersOnBridge(host.files),
-  ]);
-  const facts = { ...before.facts, neighbours: [...machines, ...containers] };
+  const neighbours = await neighboursOf(host, before.asked.ports.length > 0);
+  const facts = { ...before.facts, neighbours };
   if (JSON.stringify(facts.neighbours) === JSON.stringify(before.facts.neighbours)) return before;
   return { ...before, facts, network: decideContainer(before.asked, facts) };
 }

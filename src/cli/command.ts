@@ -45,6 +45,8 @@ export interface Command<O extends Options = Options> {
   readonly options: O;
   /** Everything after the first argument belongs to the program that is run, flags too. */
   readonly passThrough?: boolean;
+  /** With that: flags may stand behind the first argument, too, up to `--` or the next argument. */
+  readonly flagsBehind?: boolean;
   /** Flags of podman's that are refused, and what to use instead. */
   readonly refused?: Readonly<Record<string, string>>;
   readonly examples: readonly (readonly [line: string, what: string])[];
@@ -158,7 +160,8 @@ export function parseInput(command: Command, argv: readonly string[]): Input | '
       }
     } else {
       rest.push(word);
-      if (command.passThrough) rest.push(...words.splice(0));
+      const isFlagNext = command.flagsBehind && rest.length === 1 && words[0]?.startsWith('-');
+      if (command.passThrough && !isFlagNext) rest.push(...words.splice(0));
     }
   }
   const [least, most] = command.arity;

@@ -1,6 +1,7 @@
 import * as flags from '../app/request.ts';
 import { defineCommand } from './command.ts';
 import { containers } from './containers.ts';
+import { inputOfExec } from './terminal.ts';
 
 export const exec = defineCommand({
   name: 'exec',
@@ -26,6 +27,7 @@ export const exec = defineCommand({
     ['spawnlet exec -it web sh', 'a shell on a terminal'],
   ],
   async run({ options, arguments: [name = '', ...args] }, context) {
+    const input = inputOfExec(options.interactive, options.tty);
     const apps = await containers(context);
     return apps.exec(
       name,
@@ -36,7 +38,7 @@ export const exec = defineCommand({
         terminal: options.tty,
         user: options.user,
       },
-      options.interactive ? 'inherit' : 'ignore-input',
+      input === 'inherit' ? 'inherit' : 'ignore-input',
       context.signal,
     );
   },

@@ -10,12 +10,13 @@ import { readManifests, watchManifests } from '../kubelet/manifests.ts';
 import { bridgeNetwork, networkIn } from '../kubelet/network.ts';
 import { type NodeSettings, networkSetUp, standaloneNode, withNames } from '../kubelet/node.ts';
 import { parseDefaultRuntime, writeSettings } from '../kubelet/settings.ts';
-import { agentUnitPath, installSteps, uninstallSteps } from '../kubelet/unit.ts';
+import { agentLock, agentUnit, agentUnitPath, installSteps, uninstallSteps } from '../kubelet/unit.ts';
 import { Manifests, nothingWanted, objectsOf } from '../kubelet/wanted.ts';
 import { defaultRange } from '../network/cni/default.ts';
 import { parseCidr } from '../network/subnet.ts';
 import { kubeletLimits } from '../pod/restart/backoff.ts';
 import type { Objects, WorkerDependencies } from '../pod/worker/dependencies.ts';
+import { knownPods } from '../pod/worker/known.ts';
 import { defineCommand, dryRunOption } from './command.ts';
 import type { Context } from './context.ts';
 
@@ -154,6 +155,7 @@ export const kubelet = defineCommand({
   async run({ options }, context) {
     const { signal, host } = context;
     await refuseOwnMounts(host);
+    await using _agent = await host.locks.take(agentLock);
     const directory = manifestsOf(options);
     const defaultRuntime = parseDefaultRuntime(options['default-runtime']);
     await writeSettings(host.files, { defaultRuntime });
@@ -214,8 +216,12 @@ export const install = defineCommand({
     const there = await context.host.files.read(agentUnitPath);
     const steps = installSteps(forUnit(context, options), there);
     const plan = { title: 'kubelet install', ifInterrupted: 'undo', steps } as const;
-    if (options['dry-run']) process.stdout.write(await applier.dryRun(plan));
-    else await applier.apply(plan, context.signal);
+    if (options['dry-run']) {
+      process.stdout.write(await applier.dryRun(plan));
+      return 0;
+    }
+    await applier.apply(plan, context.signal);
+    process.stdout.write(`${agentUnit} runs, now and at boot\n`);
     return 0;
   },
 });
@@ -231,8 +237,14 @@ export const uninstall = defineCommand({
   async run({ options }, context) {
     const applier = await context.applier();
     const plan = { title: 'kubelet uninstall', ifInterrupted: 'finish', steps: uninstallSteps } as const;
-    if (options['dry-run']) process.stdout.write(await applier.dryRun(plan));
-    else await applier.apply(plan, context.signal);
+    if (options['dry-run']) {
+      process.stdout.write(await applier.dryRun(plan));
+      return 0;
+    }
+    await applier.apply(plan, context.signal);
+    const { length } = await knownPods(context.host.files);
+    const left = length === 0 ? '' : `; ${length} of its pods stay, and nothing starts them again`;
+    process.stdout.write(`${agentUnit} is removed${left}\n`);
     return 0;
   },
 });

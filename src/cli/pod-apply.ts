@@ -1,39 +1,17 @@
-import { readFile, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { parseDuration } from '../app/request.ts';
 import { SpawnletError } from '../host/error.ts';
-import { type DirectoryWatch, watchDirectory } from '../host/watch.ts';
-import { readManifests } from '../kubelet/manifests.ts';
+import { refuseTakenPortsOf } from '../kubelet/ports.ts';
 import { readSettings } from '../kubelet/settings.ts';
-import { applySteps, parseTarget, removeSteps, storedAs, wantedAfter } from '../kubelet/store.ts';
-import { podsDirectory } from '../names.ts';
+import { applySteps, type Stored, storedAs, wantedAfter } from '../kubelet/store.ts';
 import type { Pod } from '../pod/api/kubernetes.ts';
-import { directoryOf } from '../pod/unit/names.ts';
-import { type KnownPod, knownPod, knownPods } from '../pod/worker/known.ts';
+import { type KnownPod, knownPod } from '../pod/worker/known.ts';
 import { defineCommand, dryRunOption } from './command.ts';
 import type { Context } from './context.ts';
 import { manifestOption, manifestsOf } from './kubelet.ts';
-import { namespaceOf, namespaceOption } from './pod.ts';
-import { readyCount, statusWord } from './pod-shown.ts';
-
-/** A file, all manifests of a directory, or standard input. @throws ERR_FLAG_VALUE */
-async function sourcesOf(name: string, { host }: Context) {
-  if (name === '-') return [{ path: '-', text: await text(process.stdin) }];
-  try {
-    if ((await stat(name)).isDirectory()) return await readManifests(host.files, name);
-    return [{ path: name, text: await readFile(name, 'utf8') }];
-  } catch (cause) {
-    throw new SpawnletError('ERR_FLAG_VALUE', `-f ${name} cannot be read`, {
-      cause,
-      hint: 'a file, a directory, or - for standard input',
-    });
-  }
-}
-
-async function text(stream: AsyncIterable<Buffer>): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
-  return Buffer.concat(chunks).toString();
-}
+import { endText, readyCount, statusWord, trouble } from './pod-shown.ts';
+import { filenameOption, sourcesOf } from './pod-sources.ts';
+import { agentMissing, eachChange, sayAgentMissing, timeoutOption } from './pod-wait.ts';
 
 const isReady = ({ status }: Pod) =>
   status?.phase === 'Succeeded' ||
@@ -41,64 +19,53 @@ const isReady = ({ status }: Pod) =>
 
 const isOver = ({ status }: Pod) => status?.phase === 'Failed';
 
-/** Calls `look` whenever something of a pod was recorded, until it gives something. */
-async function eachChange<T>(
-  uids: readonly string[],
-  look: () => Promise<T | undefined>,
-  signal: AbortSignal,
-  { host }: Context,
-): Promise<T> {
-  let news = Promise.withResolvers<void>();
-  const watchers = new Map<string, DirectoryWatch>();
-  const aborted = new Promise<never>((_resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
-  aborted.catch(() => undefined);
-  await host.files.makeDirectory(podsDirectory, 0o700);
-  watchers.set(
-    '',
-    watchDirectory(podsDirectory, () => news.resolve()),
-  );
-  try {
-    for (;;) {
-      for (const uid of uids)
-        if (!watchers.has(uid) && (await host.files.look(directoryOf(uid))))
-          watchers.set(
-            uid,
-            watchDirectory(directoryOf(uid), () => news.resolve()),
-          );
-      const found = await look();
-      if (found !== undefined) return found;
-      await Promise.race([news.promise, aborted]);
-      news = Promise.withResolvers();
-    }
-  } finally {
-    for (const watcher of watchers.values()) watcher.close();
-  }
-}
-
-/** Waits until pods are ready, and shows what they do meanwhile. @throws ERR_POD_FAILED */
-async function waitFor(uids: readonly string[], context: Context): Promise<void> {
+/** Waits until pods are ready, and shows what they do meanwhile. @throws ERR_POD_FAILED, ERR_POD_TIMEOUT */
+async function waitFor(uids: readonly string[], limit: number | undefined, context: Context): Promise<void> {
   const shown = new Map<string, string>();
+  const lookAt = () => Promise.all(uids.map(uid => knownPod(context.host.files, uid)));
   const look = async () => {
-    const known = await Promise.all(uids.map(uid => knownPod(context.host.files, uid)));
+    const known = await lookAt();
     for (const each of known) if (each) show(each, shown);
     const failed = known.find(each => each && isOver(each.pod));
-    if (failed)
-      throw new SpawnletError('ERR_POD_FAILED', `pod ${failed.identity.name} has failed`, {
-        hint: `spawnlet pod describe ${failed.identity.name}`,
+    if (failed) {
+      const { name } = failed.identity;
+      throw new SpawnletError('ERR_POD_FAILED', `pod ${name} has failed${behind(endText(failed.pod))}`, {
+        hint: `spawnlet pod describe ${name}`,
       });
+    }
     return known.every(each => each && isReady(each.pod)) ? true : undefined;
   };
-  await eachChange(uids, look, context.signal, context);
+  const over = async () => {
+    const late = (await lookAt()).find(each => each && !isReady(each.pod));
+    const what = late ? `pod ${late.identity.name} is not ready` : 'the agent has not begun with the pods';
+    return new SpawnletError('ERR_POD_TIMEOUT', `${what} in time${behind(late && trouble(late))}`, {
+      hint: late ? `spawnlet pod describe ${late.identity.name}` : 'systemctl status spawnlet-kubelet',
+    });
+  };
+  await eachChange(uids, look, { limit, over }, context);
 }
 
-function show({ identity, pod }: KnownPod, shown: Map<string, string>): void {
+const behind = (text: string | undefined) => (text ? `: ${text}` : '');
+
+function show(known: KnownPod, shown: Map<string, string>): void {
+  const { identity, pod } = known;
   const [ready, all] = readyCount(pod);
-  const line = `${identity.namespace}/${identity.name}: ${statusWord(pod)}, ${ready} of ${all} ready`;
+  const why = isReady(pod) ? undefined : trouble(known);
+  const line = `${identity.namespace}/${identity.name}: ${statusWord(pod)}, ${ready} of ${all} ready${behind(why)}`;
   if (shown.get(identity.uid) === line) return;
   shown.set(identity.uid, line);
   process.stderr.write(`${line}\n`);
+}
+
+/** What becomes of each object, as kubectl says it. */
+async function outcomes(stored: readonly Stored[], { host }: Context): Promise<string[]> {
+  return Promise.all(
+    stored.map(async ({ object, path }) => {
+      const before = await host.files.read(path);
+      const same = before === object.document.text ? 'unchanged' : 'configured';
+      return `${object.kind.toLowerCase()}/${object.name} ${before === undefined ? 'created' : same}`;
+    }),
+  );
 }
 
 export const apply = defineCommand({
@@ -108,34 +75,38 @@ export const apply = defineCommand({
   synopsis: '[FLAG…] -f FILE',
   arity: [0, 0],
   options: {
-    filename: {
-      type: 'strings',
-      short: 'f',
-      value: 'FILE',
-      help: 'a file, a directory, or - for standard input',
-    },
+    ...filenameOption,
     wait: {
       type: 'boolean',
       help: 'until the pods are ready, which is the default; --wait=false',
       initially: true,
     },
+    ...timeoutOption,
     ...manifestOption,
     ...dryRunOption,
   },
   examples: [
     ['spawnlet pod apply -f web.yaml', 'Pods, Deployments, ConfigMaps, Secrets, …'],
+    [
+      'spawnlet pod apply --timeout 2m -f web.yaml',
+      'for scripts: an error that says why, if it takes longer',
+    ],
     ['spawnlet pod apply --dry-run -f web.yaml', 'what is wrong with it, and what would be written'],
   ],
   async run({ options }, context) {
     const { host, signal } = context;
     if (options.filename.length === 0)
       throw new SpawnletError('ERR_USAGE', 'pod apply needs -f', { hint: 'spawnlet pod apply -f FILE' });
-    const sources = (await Promise.all(options.filename.map(name => sourcesOf(name, context)))).flat();
+    const limit = options.timeout === undefined ? undefined : parseDuration('timeout', options.timeout);
+    const sources = await sourcesOf(options.filename, context);
     const directory = manifestsOf(options);
     const { defaultRuntime } = await readSettings(host.files);
     const stored = await storedAs(sources, directory, defaultRuntime);
     const desired = await wantedAfter(host.files, stored, directory, hostname(), defaultRuntime);
     const paths = new Set(stored.map(({ path }) => path));
+    const pods = desired.pods.filter(({ file }) => paths.has(file)).map(({ pod }) => pod);
+    const everyPod = desired.pods.map(({ pod }) => pod);
+    await refuseTakenPortsOf(host, pods, everyPod, signal);
     const plan = {
       title: 'pod apply',
       ifInterrupted: 'finish',
@@ -146,66 +117,15 @@ export const apply = defineCommand({
       process.stdout.write(await applier.dryRun(plan));
       return 0;
     }
+    const missing = await agentMissing(context);
+    if (missing && options.wait) throw missing;
+    const lines = await outcomes(stored, context);
     await applier.apply(plan, signal);
+    process.stdout.write(lines.map(line => `${line}\n`).join(''));
+    if (missing) sayAgentMissing(missing);
     if (!options.wait) return 0;
-    const pods = desired.pods.filter(({ file }) => paths.has(file));
-    await waitFor(
-      pods.flatMap(({ pod }) => pod.metadata?.uid ?? []),
-      context,
-    );
+    const uids = pods.flatMap(({ metadata }) => metadata?.uid ?? []);
+    await waitFor(uids, limit, context);
     return 0;
   },
 });
-
-export const rm = defineCommand({
-  name: 'pod rm',
-  group: 'Pods',
-  summary: 'Have an object run no more',
-  synopsis: '[FLAG…] [KIND/]NAME…',
-  arity: [1, Number.POSITIVE_INFINITY],
-  options: {
-    ...namespaceOption,
-    wait: {
-      type: 'boolean',
-      help: 'until its pods are gone, which is the default; --wait=false',
-      initially: true,
-    },
-    ...manifestOption,
-    ...dryRunOption,
-  },
-  examples: [
-    ['spawnlet pod rm web', 'a pod'],
-    ['spawnlet pod rm deployment/web configmap/web', 'objects of other kinds'],
-  ],
-  async run({ options, arguments: targets }, context) {
-    const { host, signal } = context;
-    const directory = manifestsOf(options);
-    const namespace = namespaceOf(options);
-    const applier = await context.applier();
-    for (const target of targets.map(parseTarget)) {
-      const steps = await removeSteps(host.files, { ...target, namespace }, directory);
-      const plan = { title: `pod rm ${target.name}`, ifInterrupted: 'finish', steps } as const;
-      if (options['dry-run']) {
-        process.stdout.write(await applier.dryRun(plan));
-        continue;
-      }
-      const uids = (await knownPods(host.files))
-        .filter(({ pod, identity }) => identity.namespace === namespace && isMadeBy(pod, target))
-        .map(({ identity }) => identity.uid);
-      await applier.apply(plan, signal);
-      if (!options.wait) continue;
-      const isGone = async () => {
-        const left = await Promise.all(uids.map(uid => host.files.look(directoryOf(uid))));
-        return left.every(each => each === undefined) ? true : undefined;
-      };
-      await eachChange(uids, isGone, signal, context);
-    }
-    return 0;
-  },
-});
-
-/** A pod of its own, or one of a controller. */
-const isMadeBy = ({ metadata }: Pod, { kind, name }: ReturnType<typeof parseTarget>) =>
-  kind === 'Pod'
-    ? metadata?.name === name && !metadata.ownerReferences
-    : (metadata?.ownerReferences ?? []).some(owner => owner.kind === kind && owner.name === name);

@@ -1,4 +1,5 @@
 import type { ContainerStatus, Pod } from '../pod/api/kubernetes.ts';
+import type { KnownPod } from '../pod/worker/known.ts';
 
 /** A pod as `kubectl get` shows it. */
 
@@ -55,3 +56,28 @@ export const restarts = (pod: Pod): number =>
     (sum, each) => sum + each.restartCount,
     0,
   );
+
+const statusesOf = ({ status }: Pod) => [
+  ...(status?.initContainerStatuses ?? []),
+  ...(status?.containerStatuses ?? []),
+];
+
+const oneLine = (text: string) => text.trim().replaceAll(/\s*\n\s*/g, '; ');
+
+/** Why a pod is not ready, in one line; undefined if nothing has gone wrong. */
+export function trouble({ pod, kept }: Pick<KnownPod, 'pod' | 'kept'>): string | undefined {
+  const { sandbox } = kept.observed;
+  const waiting = statusesOf(pod).find(({ state }) => state?.waiting?.message)?.state?.waiting?.message;
+  const warned = kept.events?.findLast(({ type }) => type === 'Warning');
+  const text = sandbox.kind === 'failed' ? sandbox.message : (waiting ?? warned?.message);
+  return text === undefined ? undefined : oneLine(text);
+}
+
+/** How the first container that failed ended: `main: Error, exit code 3`. */
+export function endText(pod: Pod): string | undefined {
+  const found = statusesOf(pod).find(({ state }) => (state?.terminated?.exitCode ?? 0) !== 0);
+  const end = found?.state?.terminated;
+  if (!found || !end) return pod.status?.message;
+  const said = end.message ? `: ${oneLine(end.message)}` : '';
+  return `${found.name}: ${end.reason ?? 'Error'}, exit code ${end.exitCode}${said}`;
+}

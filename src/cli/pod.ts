@@ -51,7 +51,11 @@ export const ls = defineCommand({
     ...outputOption,
   },
   examples: [['spawnlet pod ls', 'with what each is doing']],
-  async run({ options }, { host }) {
+  async run({ options }, context) {
+    const { host } = context;
+    const { agentMissing, sayAgentMissing } = await import('./pod-wait.ts');
+    const missing = await agentMissing(context);
+    if (missing) sayAgentMissing(missing);
     const pods = (await knownPods(host.files))
       .filter(({ identity }) => options.namespace === undefined || identity.namespace === options.namespace)
       .map(documentOf);

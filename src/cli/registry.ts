@@ -100,7 +100,7 @@ export const entries: readonly Entry[] = [
     name: 'pod rm',
     group: 'Pods',
     summary: 'Have an object run no more',
-    load: async () => (await import('./pod-apply.ts')).rm,
+    load: async () => (await import('./pod-rm.ts')).rm,
   },
   {
     name: 'run',

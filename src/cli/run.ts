@@ -14,7 +14,7 @@ import { authFileOption, defineCommand, type Input, type Options } from './comma
 import { containers, tellDropIns } from './containers.ts';
 import type { Context } from './context.ts';
 import { showProgress } from './progress.ts';
-import { follow, followPipes, streamsOf, terminalSize } from './terminal.ts';
+import { follow, followPipes, refuseFalseTerminal, streamsOf, terminalSize } from './terminal.ts';
 
 const options = {
   name: { type: 'string', value: 'NAME', help: 'name of the container and of its unit' },
@@ -423,6 +423,7 @@ export const run = defineCommand({
 async function runImage(input: RunInput, context: Context): Promise<number> {
   const request = await requestOf(input, context.env);
   const attached = !input.options.detach;
+  if (attached && !input.options['dry-run']) refuseFalseTerminal(request);
   context.tlsVerify = request.tlsVerify;
   context.authFile = request.authFile;
   using _progress = showProgress(context);

@@ -4,6 +4,7 @@ import type { Session } from '../app/session.ts';
 import { type Attachment, parseDetachKeys, type Streams } from '../engine/attach.ts';
 import type { TerminalSize } from '../engine/container.ts';
 import { parseSignal } from '../engine/signal.ts';
+import { SpawnletError } from '../host/error.ts';
 import type { UnitWatch } from '../systemd/watch.ts';
 import type { Context } from './context.ts';
 
@@ -18,6 +19,27 @@ export function streamsOf(
     error: process.stderr,
     detachKeys: parseDetachKeys(request.terminal ? (keys ?? 'ctrl-p,ctrl-q') : ''),
   };
+}
+
+const noTerminal = (command: string) =>
+  new SpawnletError('ERR_NO_TERMINAL', `-t needs a terminal, and standard input is none`, {
+    hint: `leave -t out: spawnlet ${command} -i …`,
+  });
+
+/** Refuses to pass an input on that is no terminal to a program that has one: it would not know where it ends. @throws ERR_NO_TERMINAL */
+export function refuseFalseTerminal(request: Pick<RunRequest, 'terminal' | 'stdin'>): void {
+  if (request.terminal && request.stdin && !process.stdin.isTTY) throw noTerminal('run');
+}
+
+/**
+ * Standard input of a command of exec. Its terminal is made by crun, which takes the settings of the caller's: with `-t` that
+ * one is its input, whatever `-i` says.
+ *
+ * @throws ERR_NO_TERMINAL
+ */
+export function inputOfExec(interactive: boolean, terminal: boolean): 'inherit' | 'ignore' {
+  if (terminal && !process.stdin.isTTY) throw noTerminal('exec');
+  return terminal || interactive ? 'inherit' : 'ignore';
 }
 
 /** Of the caller's terminal; undefined where it has none, or none of a size. */

@@ -25,6 +25,8 @@ export interface Locks {
   take(name: string): Promise<Lock>;
   /** Takes the lock as soon as it is free. */
   wait(name: string, signal: AbortSignal): Promise<Lock>;
+  /** Who holds the lock; undefined if nobody does. */
+  holder(name: string): Holder | undefined;
   /** Removes the files of locks whose holders are gone. */
   sweep(): Promise<void>;
 }
@@ -136,6 +138,10 @@ export function fileLocks(directory: string, command: string, clock: Clock): Loc
         }
       }
     },
+    holder(name) {
+      const holder = holderOf(pathOf(name));
+      return holder && isAlive(holder) ? holder : undefined;
+    },
     async sweep() {
       const names = existsSync(directory) ? readdirSync(directory) : [];
       for (const name of names) {
@@ -213,6 +219,10 @@ export class FakeLocks implements Locks {
     }
     signal.throwIfAborted();
     return this.take(name);
+  }
+
+  holder(name: string): Holder | undefined {
+    return this.#held.get(name)?.holder;
   }
 
   async sweep(): Promise<void> {}

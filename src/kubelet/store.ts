@@ -87,31 +87,45 @@ const shortNames: Readonly<Record<string, string>> = {
   PersistentVolumeClaim: 'pvc',
 };
 
+/** An object as its manifest names it. */
+export interface ObjectName {
+  readonly kind: ManifestKind;
+  readonly name: string;
+  readonly namespace: string;
+}
+
+/** The objects of files. @throws ERR_MANIFEST */
+export async function objectsIn(sources: readonly ManifestFile[]): Promise<ObjectName[]> {
+  const documents = await Promise.all(sources.map(({ path, text }) => parseManifest(text, path)));
+  return validate(documents.flat(), 'crun').map(({ kind, name, namespace }) => ({ kind, name, namespace }));
+}
+
 /** Steps that take an object away; an object of a file that has others stays. @throws ERR_NO_OBJECT, ERR_MANIFEST_SHARED */
-export async function removeSteps(
-  files: Files,
-  target: { readonly kind: ManifestKind; readonly name: string; readonly namespace: string },
-  directory: string,
-): Promise<HostStep[]> {
+export async function removeSteps(files: Files, target: ObjectName, directory: string): Promise<HostStep[]> {
   const what = `${target.kind} ${target.name}`;
+  const others: ManifestKind[] = [];
   for (const { path, text } of await readManifests(files, directory)) {
     const documents = await parseManifest(text, path);
     const isIt = documents.filter(document => isOf(document, target));
+    const kinds = manifestKinds as readonly ManifestKind[];
+    others.push(...kinds.filter(kind => documents.some(each => isOf(each, { ...target, kind }))));
     if (isIt.length === 0) continue;
     if (documents.length === 1) return [{ do: 'remove', path }];
     throw new SpawnletError('ERR_MANIFEST_SHARED', `${path} has ${what} and other documents`, {
       hint: `take it out of the file: ${path}`,
     });
   }
-  throw new SpawnletError('ERR_NO_OBJECT', `there is no ${what} in namespace ${target.namespace}`, {
-    hint: `ls ${directory}`,
+  const [other] = others;
+  const but = other === undefined ? '' : `, but there is a ${other} ${target.name}`;
+  throw new SpawnletError('ERR_NO_OBJECT', `there is no ${what} in namespace ${target.namespace}${but}`, {
+    hint: other === undefined ? `ls ${directory}` : `spawnlet pod rm ${other.toLowerCase()}/${target.name}`,
   });
 }
 
 /** Of a document that may be wrong otherwise: it can be removed all the same. */
 function isOf(
   { kind, root }: Awaited<ReturnType<typeof parseManifest>>[number],
-  target: { readonly kind: ManifestKind; readonly name: string; readonly namespace: string },
+  target: ObjectName,
 ): boolean {
   const metadata = root.kind === 'map' ? root.entries.get('metadata') : undefined;
   const word = (key: string) => {

@@ -6,6 +6,8 @@ import { renderUnit, section, unitFile } from '../systemd/unit-file.ts';
 
 /** The agent's own unit. */
 export const agentUnit = 'spawnlet-kubelet.service';
+/** Held by the agent while it runs, however it was started. */
+export const agentLock = 'kubelet';
 export const agentUnitPath = `${persistentUnits}/${agentUnit}`;
 
 /**

@@ -10,7 +10,7 @@ import { guestNetworkFiles } from '../network/guest.ts';
 import { type NetworkLines, networkLines } from '../network/lines.ts';
 import type { NetworkFacts } from '../network/observe.ts';
 import type { NetworkedMachine } from '../network/spec.ts';
-import { containersOnBridge, machinesOnBridge } from '../network/taken.ts';
+import { containersOnBridge, machinesOnBridge, podsWithPorts } from '../network/taken.ts';
 import { formatMachine } from './document.ts';
 import { startsAfter } from './drop-in.ts';
 import type { GuestFile } from './guest/file.ts';
@@ -51,10 +51,11 @@ export async function ejectedOf(files: Files): Promise<NetworkedMachine[]> {
   return (await machinesOnBridge(files)).filter(({ name }) => !made.has(name));
 }
 
-/** All who may be on the bridge with NAT, but for this machine. */
+/** All who may be on the bridge with NAT, but for this machine, and the pods that have ports of the host. */
 export async function neighboursOf(files: Files, name: string): Promise<NetworkedMachine[]> {
   const ejected = (await ejectedOf(files)).filter(other => other.name !== name);
-  return [...(await othersOf(files, name)), ...ejected, ...(await containersOnBridge(files))];
+  const more = await Promise.all([containersOnBridge(files), podsWithPorts(files)]);
+  return [...(await othersOf(files, name)), ...ejected, ...more.flat()];
 }
 
 /** The tree of a base; throws `ERR_BASE_NOT_FOUND`. */

@@ -32,8 +32,8 @@ export function recordedSubnets(unit: string): Subnets | undefined {
 /** Files of the bridge. The machines' units start it, so nothing is to be enabled. */
 export const natSteps = (subnets: Subnets): HostStep[] => bridgeSteps(machineBridge, subnets);
 
-const usesNat = ({ network }: NetworkedMachine) =>
-  network.kind === 'private' && network.interfaces.some(({ kind }) => kind === 'nat');
+const usesNat = ({ what, network }: NetworkedMachine) =>
+  what !== 'pod' && network.kind === 'private' && network.interfaces.some(({ kind }) => kind === 'nat');
 
 /**
  * What takes the bridge away when nobody is to be on it any more: steps of a plan that removes a machine or container, after
@@ -84,6 +84,9 @@ function portOf(line: string): PublishedPort[] {
   ];
 }
 
+/** Ports that these lines of units or of files for nft publish. */
+export const portsIn = (lines: readonly string[]): PublishedPort[] => distinctPorts(lines.flatMap(portOf));
+
 const distinctPorts = (ports: readonly PublishedPort[]) => [
   ...new Map(ports.map(port => [JSON.stringify(port), port])).values(),
 ];
@@ -100,7 +103,7 @@ export function natOf(name: string, dropIn: string): NetworkedMachine[] {
   const lines = valuesOf(unit, 'Service', 'ExecStopPost').filter(value => value.startsWith(begin));
   const addresses = lines.flatMap(line => line.slice(begin.length).split(' ').filter(Boolean));
   const prefixed = addresses.map(address => `${address}/${isIPv4(address) ? 32 : 128}`);
-  const ports = distinctPorts(valuesOf(unit, 'Service', 'ExecStartPre').flatMap(portOf));
+  const ports = portsIn(valuesOf(unit, 'Service', 'ExecStartPre'));
   return [{ name, network: onBridge('host0', prefixed, ports) }];
 }
 

@@ -41,10 +41,13 @@ export type Network =
   | { readonly kind: 'none' }
   | { readonly kind: 'private'; readonly interfaces: readonly Interface[] };
 
-/** A machine as far as this room looks at it; a machine's spec is one. A container on spawnlet's own bridge is another. */
+/**
+ * A machine as far as this room looks at it; a machine's spec is one. A container on spawnlet's own bridge is another, and a pod
+ * that has ports of the host, whose addresses are on another bridge.
+ */
 export interface NetworkedMachine {
   readonly name: string;
-  readonly what?: 'container';
+  readonly what?: 'container' | 'pod';
   readonly network: Network;
 }
 

@@ -1,5 +1,6 @@
 /** The agent that runs pods, as tests of pods start, kill and ask it. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ended } from '../../src/host/child.ts';
@@ -39,6 +40,8 @@ export async function useAgent(...flags: readonly string[]): Promise<TestAgent> 
     child = undefined;
   };
   start();
+  // Commands look whether there is one.
+  await eventually(async () => existsSync('/run/spawnlet/lock/kubelet.lock'), 'the agent runs');
   return {
     pid: () => child?.pid ?? 0,
     said: () => said,

@@ -253,6 +253,29 @@ test('a port of the host leads to the container, from here and from elsewhere', 
   await remove('served');
 });
 
+test('a port of the host is a container’s or a pod’s, and never both', async () => {
+  const publish = ['-p', '8124:80', image, 'sleep', '1000'];
+  await done(['run', '-d', '--name', 'holder', ...publish]);
+  const ports = [{ containerPort: 80, hostPort: 8124 }];
+  const manifest = podOf('wanting', [container('main', forever, { ports })]);
+  const tried = await spawnlet(['pod', 'apply', '-f', '-'], { input: JSON.stringify(manifest) });
+  assert.match(tried.err, /port 8124\/tcp is container holder's.*ERR_PORT_TAKEN/);
+  await apply('wanting', manifest);
+  await eventually(
+    async () =>
+      (await done(['pod', 'describe', 'wanting']).catch(() => '')).includes('FailedCreatePodSandBox') ||
+      undefined,
+    'the pod says why it does not begin',
+  );
+  assert.match(await done(['pod', 'describe', 'wanting']), /port 8124\/tcp is container holder's/);
+  await done(['rm', '-f', 'holder']);
+  await until('wanting', 'is ready when the port is free', isReady);
+  const { code, err } = await spawnlet(['run', '-d', '--name', 'late', ...publish]);
+  assert.equal(code, 125);
+  assert.match(err, /port 8124\/tcp is pod default\/wanting's.*ERR_PORT_TAKEN/);
+  await remove('wanting');
+});
+
 test('other resources are given to a container that runs: by a restart only where it asks for one', async () => {
   const resizePolicy = [
     { resourceName: 'cpu', restartPolicy: 'NotRequired' },

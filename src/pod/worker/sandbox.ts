@@ -1,5 +1,6 @@
 import { SpawnletError } from '../../host/error.ts';
 import type { HostStep } from '../../host/step.ts';
+import { podNetworkRecord } from '../../names.ts';
 import type { PortMapping } from '../../network/cni/attachment.ts';
 import { pluginPath } from '../../network/cni/attachment.ts';
 import type { CniStep } from '../../network/cni/executors.ts';
@@ -26,9 +27,6 @@ export const netnsOf = ({ uid }: PodIdentity): string => `pod-${uid}`;
 
 /** The same as a file. */
 export const podNetns = (pod: PodIdentity): string => netnsPath(netnsOf(pod));
-
-/** Where the network of a pod is recorded. */
-export const networkRecord = (uid: string): string => `${directoryOf(uid)}/network`;
 
 /** The IPC namespace that containers share: one that is alone has its own. */
 export const ipcOf = (uid: string): string => `${runtimeOf(uid)}/ipc`;
@@ -68,9 +66,33 @@ function portsOf(pod: Pod): PortMapping[] {
   );
 }
 
+/**
+ * Ports that a pod asks of the host, as containers and machines have theirs: of one that has the host's network none, as its
+ * programs listen there themselves; nor any of SCTP, which nobody else publishes.
+ */
+export const hostPorts = (pod: Pod): PublishedPort[] =>
+  pod.spec?.hostNetwork
+    ? []
+    : portsOf(pod).flatMap(({ protocol, ...port }) =>
+        protocol === 'sctp' ? [] : [publishedAs({ ...port, protocol })],
+      );
+
+const publishedAs = ({
+  hostPort,
+  containerPort,
+  protocol,
+  hostIP,
+}: PortMapping & Pick<PublishedPort, 'protocol'>): PublishedPort => ({
+  protocol,
+  hostPort,
+  port: containerPort,
+  ...(hostIP !== undefined && hostIP !== '0.0.0.0' && hostIP !== '::' && { address: hostIP }),
+});
+
 /** The same for the maps of spawnlet's own bridge. @throws ERR_PORT_PROTOCOL */
 const published = (ports: readonly PortMapping[]): PublishedPort[] =>
-  ports.map(({ hostPort, containerPort, protocol, hostIP }) => {
+  ports.map(({ protocol, ...port }) => {
+    const { hostPort } = port;
     if (protocol === 'sctp')
       throw new SpawnletError(
         'ERR_PORT_PROTOCOL',
@@ -79,12 +101,7 @@ const published = (ports: readonly PortMapping[]): PublishedPort[] =>
           hint: 'a network with the plugin portmap: a .conflist in /etc/cni/net.d',
         },
       );
-    return {
-      protocol,
-      hostPort,
-      port: containerPort,
-      ...(hostIP !== undefined && hostIP !== '0.0.0.0' && hostIP !== '::' && { address: hostIP }),
-    };
+    return publishedAs({ ...port, protocol });
   });
 
 function networkSteps(
@@ -98,7 +115,7 @@ function networkSteps(
     { do: 'make-netns', name: netnsOf(identity) },
     {
       do: 'cni-add',
-      path: networkRecord(identity.uid),
+      path: podNetworkRecord(identity.uid),
       network: list,
       attachment: {
         container: identity.uid,
@@ -120,7 +137,7 @@ function networkSteps(
           {
             do: 'publish-ports',
             name: identity.uid,
-            record: networkRecord(identity.uid),
+            record: podNetworkRecord(identity.uid),
             ports: published(ports),
           },
         ] as const)
@@ -162,7 +179,7 @@ export function sandboxRemoval(pod: Pod, identity: PodIdentity, qos: QosClass, n
     ? []
     : [
         { do: 'unpublish-ports', name: uid },
-        { do: 'cni-del', path: networkRecord(uid) },
+        { do: 'cni-del', path: podNetworkRecord(uid) },
         { do: 'remove-netns', name: netnsOf(identity) },
       ];
   return [

@@ -1,11 +1,16 @@
 import { cgroupVersion } from '../../../engine/cgroup.ts';
 import { defaultSeccomp } from '../../../engine/seccomp.ts';
 import { SpawnletError } from '../../../host/error.ts';
+import { podNetworkRecord } from '../../../names.ts';
 import { readResult } from '../../../network/cni/record.ts';
+import { lockNetwork } from '../../../network/nat.ts';
+import { observeListeners } from '../../../network/observe.ts';
+import { refusePorts } from '../../../network/ports.ts';
+import { podsWithPorts, portHolders } from '../../../network/taken.ts';
 import { anchorSteps } from '../../unit/anchor.ts';
 import { planVolumes } from '../../volumes/plan.ts';
 import { hostnameOf, hostsText, knownAsSteps, knownAsText, nameSteps, resolvText } from '../files.ts';
-import { networkRecord, sandboxSteps, sharesProcesses } from '../sandbox.ts';
+import { hostPorts, sandboxSteps, sharesProcesses } from '../sandbox.ts';
 import { volumeFacts } from '../volumes.ts';
 import { factsOf, messageText, type Work } from './work.ts';
 
@@ -16,7 +21,10 @@ export async function makeSandbox(work: Work, signal: AbortSignal): Promise<void
   const { pod } = record;
   try {
     const network = pod.spec?.hostNetwork ? undefined : await deps.network();
-    await deps.perform(sandboxSteps(pod, identity, qos, node, network), signal);
+    {
+      await using _network = await claimPorts(work, signal);
+      await deps.perform(sandboxSteps(pod, identity, qos, node, network), signal);
+    }
     if (sharesProcesses(pod)) {
       const seccomp = defaultSeccomp(await deps.profile(), []);
       const steps = anchorSteps(identity, qos, { seccomp, cgroups: cgroupVersion() });
@@ -24,7 +32,7 @@ export async function makeSandbox(work: Work, signal: AbortSignal): Promise<void
     }
     const volumes = await volumeFacts(deps, pod, identity, factsOf(work), record.teller(), signal);
     await deps.perform(planVolumes(pod, volumes), signal);
-    const result = await readResult(host.files, networkRecord(identity.uid));
+    const result = await readResult(host.files, podNetworkRecord(identity.uid));
     const ips = (result?.addresses ?? []).map(({ address }) => address.replace(/\/.*$/, ''));
     const reached = pod.spec?.hostNetwork ? node.addresses : ips;
     await writeNames(work, reached, signal);
@@ -44,6 +52,39 @@ export async function makeSandbox(work: Work, signal: AbortSignal): Promise<void
     await record.observe(observed => ({ ...observed, sandbox: { kind: 'failed', what, message, at } }));
   }
 }
+
+/**
+ * Refuses ports of the host that something else has, and holds them until it is known that they are the pod's.
+ *
+ * @returns undefined for a pod that asks for none
+ * @throws ERR_PORT_TAKEN
+ */
+async function claimPorts(
+  { deps: { host }, identity, record: { pod } }: Work,
+  signal: AbortSignal,
+): Promise<AsyncDisposable | undefined> {
+  const ports = hostPorts(pod);
+  if (ports.length === 0) return undefined;
+  const lock = await lockNetwork(host.locks, signal);
+  try {
+    const [listening, holders, pods] = await Promise.all([
+      observeListeners(host.children, signal),
+      portHolders(host.files),
+      podsWithPorts(host.files, identity.uid),
+    ]);
+    refusePorts(
+      { ports },
+      { name: podName(identity), what: 'pod' },
+      { machines: [...holders, ...pods], listening },
+    );
+    return lock;
+  } catch (error) {
+    await lock[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+const podName = ({ namespace, name }: Work['identity']) => `${namespace}/${name}`;
 
 async function writeNames(
   { deps, identity, record: { pod } }: Work,
