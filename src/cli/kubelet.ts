@@ -1,17 +1,16 @@
 import { readFile } from 'node:fs/promises';
-import { isIPv4 } from 'node:net';
 import { resolve } from 'node:path';
 import { parseCount } from '../app/request.ts';
 import { parseProfile, profilePath } from '../engine/seccomp.ts';
 import { messageOf, SpawnletError } from '../host/error.ts';
 import { Agent, identityOf } from '../kubelet/agent.ts';
+import { type Configuration, isPodRange, readConfiguration } from '../kubelet/configuration.ts';
 import { readManifests, watchManifests } from '../kubelet/manifests.ts';
 import { bridgeNetwork, networkIn } from '../kubelet/network.ts';
 import { type NodeSettings, networkSetUp, standaloneNode, withNames } from '../kubelet/node.ts';
 import { agentUnitPath, installSteps, uninstallSteps } from '../kubelet/unit.ts';
 import { Manifests, nothingWanted, objectsOf } from '../kubelet/wanted.ts';
 import { defaultRange } from '../network/cni/default.ts';
-import { parseCidr } from '../network/subnet.ts';
 import { kubeletLimits } from '../pod/restart/backoff.ts';
 import type { Objects, WorkerDependencies } from '../pod/worker/dependencies.ts';
 import { defineCommand, dryRunOption } from './command.ts';
@@ -28,6 +27,7 @@ export const manifestsOf = (options: { readonly 'pod-manifest-path': string | un
   resolve(options['pod-manifest-path'] ?? defaultManifests);
 
 const agentOptions = {
+  config: { type: 'string', value: 'FILE', help: 'a KubeletConfiguration; flags go before what it says' },
   ...manifestOption,
   'cni-conf-dir': {
     type: 'string',
@@ -43,6 +43,7 @@ const agentOptions = {
 } as const;
 
 interface AgentOptions {
+  readonly config: string | undefined;
   readonly 'pod-manifest-path': string | undefined;
   readonly 'cni-conf-dir': string | undefined;
   readonly 'pod-cidr': string | undefined;
@@ -52,28 +53,25 @@ interface AgentOptions {
 const pidsOf = ({ 'pod-max-pids': text }: AgentOptions): number | undefined =>
   text === undefined || text === '-1' ? undefined : parseCount('pod-max-pids', text, 1);
 
-/** An IPv4 network by its first address. */
-function isRange(text: string): boolean {
-  const { address = '', prefix = 32 } = parseCidr(text) ?? {};
-  const number = address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-  return isIPv4(address) && prefix > 0 && prefix <= 30 && number % 2 ** (32 - prefix) === 0;
-}
-
-/** @throws ERR_FLAG_VALUE for what is no network with room for a pod */
-function settingsOf(options: AgentOptions): NodeSettings {
-  if (options['cni-conf-dir'] !== undefined && options['pod-cidr'] !== undefined)
+/** What flags say, then the configuration. @throws ERR_FLAG_VALUE for what is no network with room for a pod */
+function settingsOf(options: AgentOptions, configuration: Configuration): NodeSettings {
+  const text = options['pod-cidr'];
+  const range = text === undefined ? configuration.podRange : { v4: text };
+  if (options['cni-conf-dir'] !== undefined && text !== undefined)
     throw new SpawnletError('ERR_FLAG_CONFLICT', '--cni-conf-dir and --pod-cidr do not go together', {
       hint: 'the plugins of the network give addresses: see its "ipam"',
     });
-  const podPidsLimit = pidsOf(options);
-  const text = options['pod-cidr'];
-  if (text !== undefined && !isRange(text))
+  const podPidsLimit = options['pod-max-pids'] === undefined ? configuration.podPidsLimit : pidsOf(options);
+  if (text !== undefined && !isPodRange(text))
     throw new SpawnletError('ERR_FLAG_VALUE', `--pod-cidr does not take '${text}'`, {
       hint: 'an IPv4 network with room for a bridge and a pod, as in 10.88.0.0/16',
     });
   return {
     ...(podPidsLimit !== undefined && { podPidsLimit }),
-    ...(text !== undefined && { range: { v4: text } }),
+    ...(range && { range }),
+    clusterDNS: configuration.clusterDNS,
+    clusterDomain: configuration.clusterDomain,
+    ...(configuration.resolvConf !== undefined && { resolvConf: configuration.resolvConf }),
   };
 }
 
@@ -82,10 +80,11 @@ const say = (line: string) => void process.stderr.write(`${line}\n`);
 async function dependencies(
   context: Context,
   options: AgentOptions,
+  configuration: Configuration,
   objects: Objects,
 ): Promise<WorkerDependencies> {
   const applier = await context.applier();
-  const settings = settingsOf(options);
+  const settings = settingsOf(options, configuration);
   const directory = options['cni-conf-dir'];
   const bridge = bridgeNetwork(settings);
   return {
@@ -97,7 +96,7 @@ async function dependencies(
         ? () => Promise.resolve(bridge)
         : networkIn(context.host.files, resolve(directory), say),
     objects,
-    limits: kubeletLimits(),
+    limits: kubeletLimits(configuration.maxContainerRestartPeriod),
     systemd: () => context.systemd(),
     perform: (steps, signal) => applier.perform(steps, signal),
     profile: async () => parseProfile(await readFile(profilePath, 'utf8'), profilePath),
@@ -137,21 +136,26 @@ export const kubelet = defineCommand({
   async run({ options }, context) {
     const { signal, host } = context;
     await refuseOwnMounts(host);
-    const directory = manifestsOf(options);
+    const configuration = await readConfiguration(host.files, options.config);
+    const directory = resolve(
+      options['pod-manifest-path'] ?? configuration.staticPodPath ?? defaultManifests,
+    );
     let objects: Objects = objectsOf(nothingWanted);
     context.volumeObjects = {
       configMap: async (namespace, name) => objects.configMap(namespace, name),
       secret: async (namespace, name) => objects.secret(namespace, name),
       token: () => Promise.reject(new Error('nobody issues tokens here, and the pod was not refused')),
     };
-    const deps = await dependencies(context, options, {
+    const deps = await dependencies(context, options, configuration, {
       configMap: (namespace, name) => objects.configMap(namespace, name),
       secret: (namespace, name) => objects.secret(namespace, name),
       claims: namespace => objects.claims(namespace),
     });
     const manifests = new Manifests(deps.node.name);
     const node =
-      options['cni-conf-dir'] === undefined ? await withBridge(deps, settingsOf(options), signal) : deps.node;
+      options['cni-conf-dir'] === undefined
+        ? await withBridge(deps, settingsOf(options, configuration), signal)
+        : deps.node;
     const agent = new Agent({ ...deps, node }, signal, error => say(messageOf(error)));
     await agent.takeUp();
     const read = async () => {
@@ -166,16 +170,16 @@ export const kubelet = defineCommand({
   },
 });
 
-function forUnit({ words }: Context, options: AgentOptions): string[] {
-  const { podPidsLimit, range } = settingsOf(options);
-  const networks = options['cni-conf-dir'];
+/** The agent's words with those flags that were given, their paths whole. @throws ERR_CONFIGURATION, ERR_FLAG_VALUE */
+async function forUnit({ words, host }: Context, options: AgentOptions): Promise<string[]> {
+  settingsOf(options, await readConfiguration(host.files, options.config));
+  const paths = ['config', 'pod-manifest-path', 'cni-conf-dir'] as const;
+  const plain = ['pod-cidr', 'pod-max-pids'] as const;
   return [
     ...words,
     'kubelet',
-    ...(options['pod-manifest-path'] === undefined ? [] : ['--pod-manifest-path', manifestsOf(options)]),
-    ...(networks === undefined ? [] : [`--cni-conf-dir=${resolve(networks)}`]),
-    ...(range === undefined ? [] : [`--pod-cidr=${range.v4}`]),
-    ...(podPidsLimit === undefined ? [] : [`--pod-max-pids=${podPidsLimit}`]),
+    ...paths.flatMap(name => (options[name] === undefined ? [] : [`--${name}=${resolve(options[name])}`])),
+    ...plain.flatMap(name => (options[name] === undefined ? [] : [`--${name}=${options[name]}`])),
   ];
 }
 
@@ -190,7 +194,7 @@ export const install = defineCommand({
   async run({ options }, context) {
     const applier = await context.applier();
     const there = await context.host.files.read(agentUnitPath);
-    const steps = installSteps(forUnit(context, options), there);
+    const steps = installSteps(await forUnit(context, options), there);
     const plan = { title: 'kubelet install', ifInterrupted: 'undo', steps } as const;
     if (options['dry-run']) process.stdout.write(await applier.dryRun(plan));
     else await applier.apply(plan, context.signal);

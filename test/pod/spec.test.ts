@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { debianImage, done, eventually, type Fixture, system, useImages } from '../app/tools.ts';
+import { debianImage, done, eventually, type Fixture, spawnlet, system, useImages } from '../app/tools.ts';
 import { startRegistry } from '../harness/registry.ts';
 import { apply, isReady, podNamed, podOf, pods, remove, type TestAgent, until, useAgent } from './agent.ts';
 
@@ -11,9 +11,23 @@ let images: Fixture;
 let agent: TestAgent;
 const image = 'localhost/images:deb';
 
+const configuration = '/etc/spawnlet/kubelet.yaml';
+const head = 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n';
+const settings = `podCIDR: 10.99.0.0/24
+clusterDNS: [10.99.0.53]
+clusterDomain: example.org
+podPidsLimit: 77
+resolvConf: /etc/spawnlet/resolv.conf
+crashLoopBackOff: {maxContainerRestartPeriod: 1s}
+maxPods: 110
+`;
+
 before(async () => {
   images = await useImages({ deb: debianImage() });
-  agent = await useAgent();
+  await mkdir('/etc/spawnlet', { recursive: true });
+  await writeFile('/etc/spawnlet/resolv.conf', 'nameserver 10.77.0.9\nsearch of.this.file\n');
+  await writeFile(configuration, `${head}${settings}`);
+  agent = await useAgent('--config', configuration);
 });
 
 after(async () => {
@@ -23,6 +37,30 @@ after(async () => {
 
 const waitingFor = (reason: string) => (status: NonNullable<Awaited<ReturnType<typeof until>>['status']>) =>
   status.containerStatuses?.[0]?.state?.waiting?.reason === reason;
+
+test('what the configuration says is so in a pod, and what is wrong in one is told with its line', async () => {
+  const pod = (name: string, script: string, more: object = {}) =>
+    podOf(name, [{ name: 'main', image, command: ['sh', '-c', script] }], more);
+  await apply('set', pod('set', 'exec sleep 1000'));
+  const { metadata, status } = await until('set', 'is ready', isReady);
+  assert.equal(status?.podIP, '10.99.0.2');
+  assert.equal(
+    await done(['pod', 'exec', 'set', 'cat', '/etc/resolv.conf']),
+    'nameserver 10.99.0.53\nsearch default.svc.example.org svc.example.org example.org of.this.file\noptions ndots:5\n',
+  );
+  const slice = `kubepods-besteffort-pod${metadata?.uid?.replaceAll('-', '_')}.slice`;
+  assert.equal(await system('systemctl', 'show', '-P', 'TasksMax', slice), '77\n');
+  await apply('host-dns', pod('host-dns', 'exec cat /etc/resolv.conf', { dnsPolicy: 'Default' }));
+  await until('host-dns', 'waits no longer than a second', ({ containerStatuses: [only] = [] }) => {
+    return (only?.restartCount ?? 0) >= 3;
+  });
+  assert.match(await done(['pod', 'logs', 'host-dns']), /^nameserver 10\.77\.0\.9\nsearch of\.this\.file\n/);
+  await writeFile('/etc/spawnlet/wrong.yaml', `${head}podCIDR: 10.99.0.0/24\nmaxPods: 7\n`);
+  const { code, err } = await spawnlet(['kubelet', '--config', '/etc/spawnlet/wrong.yaml']);
+  assert.equal(code, 125);
+  assert.match(err, /\/etc\/spawnlet\/wrong\.yaml:4: maxPods is not supported.*ERR_CONFIGURATION/);
+  await Promise.all([remove('set'), remove('host-dns')]);
+});
 
 test('a pod pulls with the Secrets that it names, and what they hold is written nowhere', async () => {
   const login = { username: 'puller', password: 'open-sesame-4711' };

@@ -43,6 +43,8 @@ export interface Node {
   readonly names?: string;
   /** Processes that a pod may have; undefined: as many as the host. */
   readonly podPidsLimit?: number;
+  /** The file that pods get their name servers of; undefined for the host's own. */
+  readonly resolvConf?: string;
 }
 
 /** Where pods get their network, unless they have the host's. */

@@ -51,9 +51,13 @@ async function writeNames(
   signal: AbortSignal,
 ): Promise<void> {
   const { node, host } = deps;
-  const [hosts = '', resolv = ''] = await Promise.all(
-    ['/etc/hosts', '/run/systemd/resolve/resolv.conf', '/etc/resolv.conf'].map(path => host.files.read(path)),
-  ).then(([etc, real, own]) => [etc, real ?? own]);
+  const names = node.resolvConf
+    ? [node.resolvConf]
+    : ['/run/systemd/resolve/resolv.conf', '/etc/resolv.conf'];
+  const [hosts = '', ...found] = await Promise.all(
+    ['/etc/hosts', ...names].map(path => host.files.read(path)),
+  );
+  const resolv = found.find(text => text !== undefined) ?? '';
   const texts = {
     hosts: hostsText(pod, identity, node, ips, hosts),
     resolv: resolvText(pod, identity, node, resolv),
