@@ -16,6 +16,7 @@ import type { LeaveBridge } from './network/leave.ts';
 import type { PublishStep } from './network/publish.ts';
 import type { OwnVolumeStep } from './pod/volumes/step.ts';
 import type { IpcStep } from './pod/worker/ipc.ts';
+import type { MakeUsers } from './pod/worker/users.ts';
 
 const caught: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
@@ -94,6 +95,7 @@ export async function makeContext(
       (await import('./network/cni/executors.ts')).cniExecutors({ host, systemd }),
     );
     const ipcSteps = once(async () => (await import('./pod/worker/ipc.ts')).ipcExecutors(host));
+    const usersSteps = once(async () => (await import('./pod/worker/users.ts')).usersExecutors(host));
     const publishSteps = once(async () => (await import('./network/publish.ts')).publishExecutors(host));
     const volumeSteps = once(async () => {
       const { volumeExecutors } = await import('./pod/volumes/executors.ts');
@@ -149,6 +151,7 @@ export async function makeContext(
           volumeSteps,
         ),
         ...loadLater<IpcStep>({ 'make-ipc': true, 'remove-namespace': true }, ipcSteps),
+        ...loadLater<MakeUsers>({ 'make-users': true }, usersSteps),
         ...loadLater<OwnBridgeStep>({ 'set-up-bridge': true, 'take-down-bridge': true }, bridgeSteps),
         ...loadLater<CniStep>(
           { 'make-netns': true, 'remove-netns': true, 'cni-add': true, 'cni-del': true },

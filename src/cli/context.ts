@@ -18,6 +18,7 @@ import type { PublishStep } from '../network/publish.ts';
 import type { VolumeObjects } from '../pod/volumes/content/payload.ts';
 import type { OwnVolumeStep } from '../pod/volumes/step.ts';
 import type { IpcStep } from '../pod/worker/ipc.ts';
+import type { MakeUsers } from '../pod/worker/users.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 
 /** Every step that any room knows. */
@@ -30,6 +31,7 @@ export type AnyStep =
   | OwnBridgeStep
   | CniStep
   | IpcStep
+  | MakeUsers
   | OwnVolumeStep
   | PublishStep;
 

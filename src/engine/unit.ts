@@ -132,7 +132,7 @@ export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: 
         ['SuccessExitStatus', '129 130 141 143'],
         ...restartOf(options.restart),
         ...namespaces.service,
-        ...runDirectories(name),
+        ...runDirectories(spec),
         ...limitsOf(spec.limits),
         ...deviceLines(spec),
         ...lines.more,

@@ -141,13 +141,94 @@ test('containers of a pod see each other, end as they would alone, and leave not
   await inMain('(true &)');
   const all = await inMain('cat /proc/[0-9]*/stat /proc/[0-9]*/cmdline');
   assert.match(all, /sleep\x004321/);
-  assert.doesNotMatch(all, /\) Z|1234/);
+  assert.doesNotMatch(all, /\) Z|sleep\x001234/);
   const unit = `pod-default-shared-${metadata?.uid}.service`;
   const anchor = (await system('systemctl', 'show', '-P', 'MainPID', unit)).trim();
   await remove('shared');
   await eventually(async () => (await podNamed('shared')) === undefined, 'the pod is gone');
   assert.equal(await system('sh', '-c', `ls -d /proc/${anchor} /run/spawnlet/pods/* 2>/dev/null; :`), '');
   assert.ok(main?.state?.running);
+});
+
+test('a pod has users of its own, whose root is nobody on the host, or is refused where mount(8) maps no IDs', async () => {
+  const server = `perl -MIO::Socket -e '$s = IO::Socket::INET->new(LocalPort => 80, Listen => 5) or die; sleep 1000'`;
+  const pod = (name: string, more: object = {}) =>
+    podOf(
+      name,
+      [
+        {
+          name: 'main',
+          image,
+          command: ['sh', '-c', `echo begun > /dev/stdout; exec ${server}`],
+          workingDir: '/made/for/it',
+          readinessProbe: { tcpSocket: { port: 80 }, periodSeconds: 1 },
+          volumeMounts: [
+            { name: 'disk', mountPath: '/disk' },
+            { name: 'memory', mountPath: '/memory' },
+          ],
+        },
+        { name: 'other', image, command: ['sleep', '1000'], securityContext: { runAsUser: 1000 } },
+      ],
+      {
+        hostUsers: false,
+        securityContext: { fsGroup: 3000 },
+        volumes: [
+          { name: 'disk', emptyDir: {} },
+          { name: 'memory', emptyDir: { medium: 'Memory' } },
+        ],
+        ...more,
+      },
+    );
+  if (!(await system('mount', '--version')).includes('idmapping')) {
+    await apply('users', pod('users'));
+    await eventually(
+      async () =>
+        /FailedCreatePodSandBox: .*hostUsers: false needs a mount\(8\) that maps IDs/.test(agent.said()),
+      'it is refused',
+    );
+    return remove('users');
+  }
+  await apply('users', pod('users'));
+  await apply('others', pod('others', { shareProcessNamespace: true }));
+  const firsts = [];
+  for (const name of ['users', 'others']) {
+    const { metadata } = await until(name, 'is ready', isReady);
+    const inside = (script: string, container = 'main') =>
+      done(['pod', 'exec', '-c', container, name, '--', 'sh', '-c', script]);
+    assert.equal(
+      await inside(
+        'touch /new /disk/x /memory/x; stat -c "%u:%g %n" / /etc/hosts /made/for/it /new /disk/x /memory/x; echo /sys/class/net/*; ls /dev/mqueue',
+      ),
+      '0:0 /\n0:0 /etc/hosts\n0:0 /made/for/it\n0:0 /new\n0:3000 /disk/x\n0:3000 /memory/x\n' +
+        '/sys/class/net/eth0 /sys/class/net/lo\n',
+    );
+    assert.match(await inside('id', 'other'), /^uid=1000\(app\) gid=1001\(app\)/);
+    const [, first = '', count] = (await inside('cat /proc/self/uid_map')).trim().split(/\s+/).slice(-3);
+    assert.ok(Number(first) >= 65_536 && Number(first) % 65_536 === 0 && count === '65536');
+    const unit = `pod-default-${name}-main-${metadata?.uid}.service`;
+    const owners = await system(
+      'sh',
+      '-c',
+      `stat -c %u $(systemctl show -P MainPID ${unit} | xargs pgrep -P | sed 's,^,/proc/,')`,
+    );
+    assert.equal(owners, `${first}\n`);
+    assert.equal(
+      await system('stat', '-c', '%u', `/var/lib/spawnlet/pods/${metadata?.uid}/volumes/empty-dir/disk/x`),
+      '0\n',
+    );
+    assert.match(await done(['pod', 'logs', '-c', 'main', name]), /^begun\n/);
+    firsts.push(first);
+  }
+  assert.notEqual(firsts[0], firsts[1]);
+  await Promise.all([remove('users'), remove('others')]);
+  await eventually(
+    async () => !(await pods()).some(({ spec }) => spec?.hostUsers === false),
+    'they are gone',
+  );
+  assert.equal(
+    await system('sh', '-c', 'ls /run/spawnlet-root; ls -d /run/spawnlet/pods/*/user 2>/dev/null; :'),
+    '',
+  );
 });
 
 test('pods are in the network of the first file of a directory, by the plugins that it names', async () => {

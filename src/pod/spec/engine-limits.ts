@@ -27,7 +27,6 @@ const missing: readonly (readonly [
   refuses: (value: unknown) => boolean,
   reason: string,
 ])[] = [
-  ['PodSpec.hostUsers', 'false', value => value === false, 'containers of pods have no user namespaces'],
   ['PodSpec.runtimeClassName', 'but crun', value => value !== 'crun', 'crun runs the containers of all pods'],
   ['PodSecurityContext.seLinuxOptions', 'any', () => true, 'containers have no labels of SELinux'],
   ['SecurityContext.seLinuxOptions', 'any', () => true, 'containers have no labels of SELinux'],

@@ -44,7 +44,7 @@ export function containerUnit(spec: ContainerSpec, unit: ContainerUnit, lines: E
         ...lines.stop,
         ['TimeoutStopSec', String(Math.max(1, spec.stopTimeout))],
         ['PrivateMounts', 'yes'],
-        ...runDirectories(spec.name),
+        ...runDirectories(spec),
         ['LogNamespace', logNamespace],
         ...limitLines(resources),
         ...deviceLines(spec),

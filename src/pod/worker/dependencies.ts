@@ -13,9 +13,10 @@ import type { PodEvent } from '../status/events.ts';
 import type { Claim } from '../volumes/facts.ts';
 import type { OwnVolumeStep } from '../volumes/step.ts';
 import type { IpcStep } from './ipc.ts';
+import type { MakeUsers } from './users.ts';
 
 /** All that a pod changes on a host. */
-export type PodStep = HostStep | SystemdStep | CniStep | PublishStep | IpcStep | OwnVolumeStep;
+export type PodStep = HostStep | SystemdStep | CniStep | PublishStep | IpcStep | MakeUsers | OwnVolumeStep;
 
 /** Objects that pods refer to, as they are now. */
 export interface Objects {

@@ -33,6 +33,7 @@ import { hostnameOf, messagePath, nameMounts } from './files.ts';
 import { type PullPolicy, podImage, type Tell } from './image.ts';
 import { annotation } from './in-use.ts';
 import { ipcOf, podNetns, sharesIpc, sharesProcesses } from './sandbox.ts';
+import { usersOf } from './users.ts';
 
 /** One run of a container: what is fetched, looked up and written before its unit starts. */
 
@@ -135,6 +136,7 @@ export async function prepareRun(
     volumes: [],
     tmpfs: [],
   });
+  const users = await usersOf(deps.host, identity.uid);
   const isAlone = pod.spec?.hostNetwork ?? false;
   const score = Math.max(oomScoreAdjust(pod, container, deps.node.memory), await lowestScore(boundingSet));
   const spec = containerOf(pod, identity, container, {
@@ -146,9 +148,10 @@ export async function prepareRun(
     hostname: hostnameOf(pod, identity, deps.node),
     namespaces: {
       ...(!isAlone && { network: podNetns(identity) }),
-      ...(sharesIpc(pod) && { ipc: ipcOf(identity.uid) }),
+      ...((sharesIpc(pod) || users) && { ipc: ipcOf(identity.uid) }),
       ...(sharesProcesses(pod) && { pid: pidNamespaceOf(identity.uid) }),
     },
+    ...(users && { users }),
     cgroups: cgroupVersion(),
     boundingSet,
     profiles: { standard: await deps.profile(), local: await localProfiles(deps, pod, container) },

@@ -6,6 +6,7 @@ import { anchorSteps } from '../../unit/anchor.ts';
 import { planVolumes } from '../../volumes/plan.ts';
 import { hostnameOf, hostsText, knownAsSteps, knownAsText, nameSteps, resolvText } from '../files.ts';
 import { networkRecord, sandboxSteps, sharesProcesses } from '../sandbox.ts';
+import { giveUsers, hasOwnUsers } from '../users.ts';
 import { volumeFacts } from '../volumes.ts';
 import { factsOf, messageText, type Work } from './work.ts';
 
@@ -16,10 +17,11 @@ export async function makeSandbox(work: Work, signal: AbortSignal): Promise<void
   const { pod } = record;
   try {
     const network = pod.spec?.hostNetwork ? undefined : await deps.network();
-    await deps.perform(sandboxSteps(pod, identity, qos, node, network), signal);
+    const users = hasOwnUsers(pod) ? await giveUsers(host, identity, signal) : undefined;
+    await deps.perform(sandboxSteps(pod, identity, qos, node, network, users), signal);
     if (sharesProcesses(pod)) {
       const seccomp = defaultSeccomp(await deps.profile(), []);
-      const steps = anchorSteps(identity, qos, { seccomp, cgroups: cgroupVersion() });
+      const steps = anchorSteps(identity, qos, { seccomp, cgroups: cgroupVersion(), users });
       await deps.perform(steps, signal);
     }
     const volumes = await volumeFacts(deps, pod, identity, factsOf(work), record.teller(), signal);
