@@ -105,6 +105,7 @@ export function processOf(spec: ContainerSpec, args: readonly string[] = spec.ar
       ambient: [],
     },
     noNewPrivileges: spec.noNewPrivileges,
+    ...(spec.appArmor !== undefined && { apparmorProfile: spec.appArmor }),
     ...(spec.oomScoreAdj !== undefined && { oomScoreAdj: spec.oomScoreAdj }),
   };
 }

@@ -34,6 +34,8 @@ export interface ContainerSpec {
   readonly privileged: boolean;
   readonly noNewPrivileges: boolean;
   readonly seccomp: Seccomp | 'unconfined';
+  /** A profile of AppArmor that the host has loaded. */
+  readonly appArmor?: string;
   readonly network: 'host' | 'none' | Connection;
   /** Namespaces that it joins instead of having its own, by their files. */
   readonly joins?: { readonly network?: string; readonly ipc?: string; readonly pid?: string };

@@ -231,6 +231,24 @@ test('a pod has users of its own, whose root is nobody on the host, or is refuse
   );
 });
 
+test('a pod that names a profile of AppArmor is rejected where the kernel has none', async t => {
+  if ((await system('sh', '-c', 'cat /sys/module/apparmor/parameters/enabled 2>/dev/null; :')) === 'Y\n')
+    return t.skip('this kernel has AppArmor');
+  const appArmorProfile = { type: 'Localhost', localhostProfile: 'mine' };
+  await apply(
+    'armoured',
+    podOf('armoured', [{ name: 'main', image, command: ['sleep', '1000'] }], {
+      securityContext: { appArmorProfile },
+    }),
+  );
+  const { status } = await until('armoured', 'has failed', ({ phase }) => phase === 'Failed');
+  assert.deepEqual(
+    [status?.reason, status?.message, status?.containerStatuses?.[0]?.state?.running],
+    ['AppArmor', 'Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host', undefined],
+  );
+  await remove('armoured');
+});
+
 test('pods are in the network of the first file of a directory, by the plugins that it names', async () => {
   const directory = '/etc/cni/net.d';
   await mkdir(directory, { recursive: true });
