@@ -17,6 +17,7 @@ import type { PublishStep } from './network/publish.ts';
 import type { OwnVolumeStep } from './pod/volumes/step.ts';
 import type { IpcStep } from './pod/worker/ipc.ts';
 import type { MountPointStep } from './pod/worker/mount-points.ts';
+import type { MakeUsers } from './pod/worker/users.ts';
 
 const caught: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
@@ -98,6 +99,7 @@ export async function makeContext(
     const mountPointSteps = once(async () =>
       (await import('./pod/worker/mount-points.ts')).mountPointExecutors(host),
     );
+    const usersSteps = once(async () => (await import('./pod/worker/users.ts')).usersExecutors(host));
     const publishSteps = once(async () => (await import('./network/publish.ts')).publishExecutors(host));
     const volumeSteps = once(async () => {
       const { volumeExecutors } = await import('./pod/volumes/executors.ts');
@@ -158,6 +160,7 @@ export async function makeContext(
           { 'make-mount-points': true, 'remove-mount-points': true },
           mountPointSteps,
         ),
+        ...loadLater<MakeUsers>({ 'make-users': true }, usersSteps),
         ...loadLater<OwnBridgeStep>({ 'set-up-bridge': true, 'take-down-bridge': true }, bridgeSteps),
         ...loadLater<CniStep>(
           { 'make-netns': true, 'remove-netns': true, 'cni-add': true, 'cni-del': true },

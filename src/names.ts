@@ -33,6 +33,9 @@ export const journalDirectory = `${stateDirectory}/journal`;
 /** What the administrator sets: YAML. */
 export const settingsFile = '/etc/spawnlet/config.yaml';
 
+/** Roots of containers that have users of their own, who may pass here but not through {@link runtimeDirectory}. */
+export const rootsDirectory = '/run/spawnlet-root';
+
 export const lockDirectory = `${runtimeDirectory}/lock`;
 
 /** Values of variables on their way to commands of `machine exec`, until those have begun. */

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { runPlan } from '../../test/harness/run-plan.ts';
 import { SpawnletError } from '../host/error.ts';
 import { afterResult, type Healthcheck, type HealthFlags, parseHealth, unknownHealth } from './health.ts';
-import { parseDuration, parseHealthCommand } from './request.ts';
+import { parseHealthCommand, parseTime } from './request.ts';
 
 const ofImage = { test: ['CMD-SHELL', 'ask me'], interval: 0, timeout: 5000, startPeriod: 100, retries: 0 };
 const decided = (health?: HealthFlags, healthcheck?: typeof ofImage) =>
@@ -37,8 +37,8 @@ test('times are podman’s', () => {
     ['0.5s', 500],
     ['250ms', 250],
   ] as const)
-    assert.equal(parseDuration('health-interval', text), milliseconds);
-  for (const text of ['', '30', 's', '1m 2s', '-1s', '1d']) assert.throws(() => parseDuration('x', text));
+    assert.equal(parseTime('health-interval', text), milliseconds);
+  for (const text of ['', '30', 's', '1m 2s', '-1s', '1d']) assert.throws(() => parseTime('x', text));
 });
 
 test('failures in a row make it unhealthy, one success well; those of the beginning do not count', () => {

@@ -49,7 +49,7 @@ test('nothing of an image adds a line or a key to the unit', () => {
 });
 
 test('nothing of an image is run by the start script', () => {
-  const rootfs = rootfsOf('web');
+  const rootfs = rootfsOf({ name: 'web' });
   const path = hostile.map(text => `/${text.replaceAll(/\.\.|^\/+/g, '')}x`);
   // The commands that would use a path of the image's print it instead.
   const stubs =

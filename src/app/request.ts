@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import type { TerminalSize } from '../engine/container.ts';
 import type { RestartPolicy } from '../engine/unit.ts';
+import { parseDuration } from '../host/duration.ts';
 import { SpawnletError } from '../host/error.ts';
 import { failureActions, type HealthFlags } from './health.ts';
 
@@ -329,13 +330,10 @@ export function parseHost(text: string): HostEntry {
   throw flagError('add-host', text, 'as in --add-host db:10.0.0.5 or --add-host host:host-gateway');
 }
 
-const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-
-/** Milliseconds of `30s`, `1m30s`, `500ms`, as podman takes them. */
-export function parseDuration(flag: string, text: string): number {
-  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
-  if (parts.length > 0 && parts.map(([part]) => part).join('') === text)
-    return parts.reduce((sum, [, count, unit]) => sum + Number(count) * (units[unit ?? ''] ?? 0), 0);
+/** A time, in milliseconds. */
+export function parseTime(flag: string, text: string): number {
+  const time = parseDuration(text);
+  if (time !== undefined) return time;
   throw flagError(flag, text, 'a time, as in 30s, 500ms or 1m30s');
 }
 

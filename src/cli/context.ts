@@ -19,6 +19,7 @@ import type { VolumeObjects } from '../pod/volumes/content/payload.ts';
 import type { OwnVolumeStep } from '../pod/volumes/step.ts';
 import type { IpcStep } from '../pod/worker/ipc.ts';
 import type { MountPointStep } from '../pod/worker/mount-points.ts';
+import type { MakeUsers } from '../pod/worker/users.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 
 /** Every step that any room knows. */
@@ -32,6 +33,7 @@ export type AnyStep =
   | CniStep
   | IpcStep
   | MountPointStep
+  | MakeUsers
   | OwnVolumeStep
   | PublishStep;
 

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { isIPv4 } from 'node:net';
 import { resolve } from 'node:path';
 import { parseCount } from '../app/request.ts';
 import { parseProfile, profilePath } from '../engine/seccomp.ts';
 import { messageOf, SpawnletError } from '../host/error.ts';
 import { programOf } from '../image/package/packages.ts';
 import { Agent, identityOf } from '../kubelet/agent.ts';
+import { type Configuration, isPodRange, readConfiguration } from '../kubelet/configuration.ts';
 import { readManifests, watchManifests } from '../kubelet/manifests.ts';
 import { bridgeNetwork, networkIn } from '../kubelet/network.ts';
 import { type NodeSettings, networkSetUp, standaloneNode, withNames } from '../kubelet/node.ts';
@@ -13,7 +13,6 @@ import { parseDefaultRuntime, writeSettings } from '../kubelet/settings.ts';
 import { agentLock, agentUnit, agentUnitPath, installSteps, uninstallSteps } from '../kubelet/unit.ts';
 import { Manifests, nothingWanted, objectsOf } from '../kubelet/wanted.ts';
 import { defaultRange } from '../network/cni/default.ts';
-import { parseCidr } from '../network/subnet.ts';
 import { kubeletLimits } from '../pod/restart/backoff.ts';
 import type { Objects, WorkerDependencies } from '../pod/worker/dependencies.ts';
 import { knownPods } from '../pod/worker/known.ts';
@@ -31,6 +30,7 @@ export const manifestsOf = (options: { readonly 'pod-manifest-path': string | un
   resolve(options['pod-manifest-path'] ?? defaultManifests);
 
 const agentOptions = {
+  config: { type: 'string', value: 'FILE', help: 'a KubeletConfiguration; flags go before what it says' },
   ...manifestOption,
   'cni-conf-dir': {
     type: 'string',
@@ -55,6 +55,7 @@ const agentOptions = {
 } as const;
 
 interface AgentOptions {
+  readonly config: string | undefined;
   readonly 'pod-manifest-path': string | undefined;
   readonly 'cni-conf-dir': string | undefined;
   readonly 'pod-cidr': string | undefined;
@@ -66,28 +67,25 @@ interface AgentOptions {
 const pidsOf = ({ 'pod-max-pids': text }: AgentOptions): number | undefined =>
   text === undefined || text === '-1' ? undefined : parseCount('pod-max-pids', text, 1);
 
-/** An IPv4 network by its first address. */
-function isRange(text: string): boolean {
-  const { address = '', prefix = 32 } = parseCidr(text) ?? {};
-  const number = address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-  return isIPv4(address) && prefix > 0 && prefix <= 30 && number % 2 ** (32 - prefix) === 0;
-}
-
-/** @throws ERR_FLAG_VALUE for what is no network with room for a pod */
-function settingsOf(options: AgentOptions): NodeSettings {
-  if (options['cni-conf-dir'] !== undefined && options['pod-cidr'] !== undefined)
+/** What flags say, then the configuration. @throws ERR_FLAG_VALUE for what is no network with room for a pod */
+function settingsOf(options: AgentOptions, configuration: Configuration): NodeSettings {
+  const text = options['pod-cidr'];
+  const range = text === undefined ? configuration.podRange : { v4: text };
+  if (options['cni-conf-dir'] !== undefined && text !== undefined)
     throw new SpawnletError('ERR_FLAG_CONFLICT', '--cni-conf-dir and --pod-cidr do not go together', {
       hint: 'the plugins of the network give addresses: see its "ipam"',
     });
-  const podPidsLimit = pidsOf(options);
-  const text = options['pod-cidr'];
-  if (text !== undefined && !isRange(text))
+  const podPidsLimit = options['pod-max-pids'] === undefined ? configuration.podPidsLimit : pidsOf(options);
+  if (text !== undefined && !isPodRange(text))
     throw new SpawnletError('ERR_FLAG_VALUE', `--pod-cidr does not take '${text}'`, {
       hint: 'an IPv4 network with room for a bridge and a pod, as in 10.88.0.0/16',
     });
   return {
     ...(podPidsLimit !== undefined && { podPidsLimit }),
-    ...(text !== undefined && { range: { v4: text } }),
+    ...(range && { range }),
+    clusterDNS: configuration.clusterDNS,
+    clusterDomain: configuration.clusterDomain,
+    ...(configuration.resolvConf !== undefined && { resolvConf: configuration.resolvConf }),
   };
 }
 
@@ -96,10 +94,11 @@ const say = (line: string) => void process.stderr.write(`${line}\n`);
 async function dependencies(
   context: Context,
   options: AgentOptions,
+  configuration: Configuration,
   objects: Objects,
 ): Promise<WorkerDependencies> {
   const applier = await context.applier();
-  const settings = settingsOf(options);
+  const settings = settingsOf(options, configuration);
   const directory = options['cni-conf-dir'];
   const bridge = bridgeNetwork(settings);
   const packages = { host: context.host, systemd: () => context.systemd(), env: context.env };
@@ -113,7 +112,7 @@ async function dependencies(
         ? () => Promise.resolve(bridge)
         : networkIn(context.host.files, resolve(directory), say),
     objects,
-    limits: kubeletLimits(),
+    limits: kubeletLimits(configuration.maxContainerRestartPeriod),
     systemd: () => context.systemd(),
     perform: (steps, signal) => applier.perform(steps, signal),
     program: (image, never, begun, signal) =>
@@ -156,7 +155,10 @@ export const kubelet = defineCommand({
     const { signal, host } = context;
     await refuseOwnMounts(host);
     await using _agent = await host.locks.take(agentLock);
-    const directory = manifestsOf(options);
+    const configuration = await readConfiguration(host.files, options.config);
+    const directory = resolve(
+      options['pod-manifest-path'] ?? configuration.staticPodPath ?? defaultManifests,
+    );
     const defaultRuntime = parseDefaultRuntime(options['default-runtime']);
     await writeSettings(host.files, { defaultRuntime });
     let objects: Objects = objectsOf(nothingWanted);
@@ -165,14 +167,16 @@ export const kubelet = defineCommand({
       secret: async (namespace, name) => objects.secret(namespace, name),
       token: () => Promise.reject(new Error('nobody issues tokens here, and the pod was not refused')),
     };
-    const deps = await dependencies(context, options, {
+    const deps = await dependencies(context, options, configuration, {
       configMap: (namespace, name) => objects.configMap(namespace, name),
       secret: (namespace, name) => objects.secret(namespace, name),
       claims: namespace => objects.claims(namespace),
     });
     const manifests = new Manifests(deps.node.name, defaultRuntime);
     const node =
-      options['cni-conf-dir'] === undefined ? await withBridge(deps, settingsOf(options), signal) : deps.node;
+      options['cni-conf-dir'] === undefined
+        ? await withBridge(deps, settingsOf(options, configuration), signal)
+        : deps.node;
     const agent = new Agent({ ...deps, node }, signal, error => say(messageOf(error)));
     await agent.takeUp();
     const read = async () => {
@@ -187,18 +191,17 @@ export const kubelet = defineCommand({
   },
 });
 
-function forUnit({ words }: Context, options: AgentOptions): string[] {
-  const { podPidsLimit, range } = settingsOf(options);
-  const networks = options['cni-conf-dir'];
-  const runtime = parseDefaultRuntime(options['default-runtime']);
+/** The agent's words with those flags that were given, their paths whole. @throws ERR_CONFIGURATION, ERR_FLAG_VALUE */
+async function forUnit({ words, host }: Context, options: AgentOptions): Promise<string[]> {
+  settingsOf(options, await readConfiguration(host.files, options.config));
+  parseDefaultRuntime(options['default-runtime']);
+  const paths = ['config', 'pod-manifest-path', 'cni-conf-dir'] as const;
+  const plain = ['pod-cidr', 'pod-max-pids', 'default-runtime'] as const;
   return [
     ...words,
     'kubelet',
-    ...(options['pod-manifest-path'] === undefined ? [] : ['--pod-manifest-path', manifestsOf(options)]),
-    ...(networks === undefined ? [] : [`--cni-conf-dir=${resolve(networks)}`]),
-    ...(range === undefined ? [] : [`--pod-cidr=${range.v4}`]),
-    ...(podPidsLimit === undefined ? [] : [`--pod-max-pids=${podPidsLimit}`]),
-    ...(runtime === 'crun' ? [] : [`--default-runtime=${runtime}`]),
+    ...paths.flatMap(name => (options[name] === undefined ? [] : [`--${name}=${resolve(options[name])}`])),
+    ...plain.flatMap(name => (options[name] === undefined ? [] : [`--${name}=${options[name]}`])),
     ...(options['allow-unverified-packages'] ? ['--allow-unverified-packages'] : []),
   ];
 }
@@ -214,7 +217,7 @@ export const install = defineCommand({
   async run({ options }, context) {
     const applier = await context.applier();
     const there = await context.host.files.read(agentUnitPath);
-    const steps = installSteps(forUnit(context, options), there);
+    const steps = installSteps(await forUnit(context, options), there);
     const plan = { title: 'kubelet install', ifInterrupted: 'undo', steps } as const;
     if (options['dry-run']) {
       process.stdout.write(await applier.dryRun(plan));

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { parseDuration } from '../app/request.ts';
+import { parseTime } from '../app/request.ts';
 import { SpawnletError } from '../host/error.ts';
 import { refuseTakenPortsOf } from '../kubelet/ports.ts';
 import { readSettings } from '../kubelet/settings.ts';
@@ -97,7 +97,7 @@ export const apply = defineCommand({
     const { host, signal } = context;
     if (options.filename.length === 0)
       throw new SpawnletError('ERR_USAGE', 'pod apply needs -f', { hint: 'spawnlet pod apply -f FILE' });
-    const limit = options.timeout === undefined ? undefined : parseDuration('timeout', options.timeout);
+    const limit = options.timeout === undefined ? undefined : parseTime('timeout', options.timeout);
     const sources = await sourcesOf(options.filename, context);
     const directory = manifestsOf(options);
     const { defaultRuntime } = await readSettings(host.files);

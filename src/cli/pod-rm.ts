@@ -1,4 +1,4 @@
-import { parseDuration } from '../app/request.ts';
+import { parseTime } from '../app/request.ts';
 import { SpawnletError } from '../host/error.ts';
 import { type ObjectName, objectsIn, parseTarget, removeSteps } from '../kubelet/store.ts';
 import type { Pod } from '../pod/api/kubernetes.ts';
@@ -78,7 +78,7 @@ export const rm = defineCommand({
       throw new SpawnletError('ERR_USAGE', 'pod rm needs a name, or -f', {
         hint: 'spawnlet pod rm NAME, or spawnlet pod rm -f FILE',
       });
-    const limit = options.timeout === undefined ? undefined : parseDuration('timeout', options.timeout);
+    const limit = options.timeout === undefined ? undefined : parseTime('timeout', options.timeout);
     const applier = await context.applier();
     // All of them are looked for before the first one goes.
     const removals = await Promise.all(

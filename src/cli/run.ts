@@ -314,7 +314,7 @@ function healthFlags(given: RunInput['options']): HealthFlags | undefined {
   const time = (name: 'health-interval' | 'health-timeout' | 'health-start-period') => {
     const text = given[name];
     if (text === undefined) return undefined;
-    return name === 'health-interval' && text === 'disable' ? 0 : flags.parseDuration(name, text);
+    return name === 'health-interval' && text === 'disable' ? 0 : flags.parseTime(name, text);
   };
   const retries = given['health-retries'];
   const all = {

@@ -1,4 +1,4 @@
-import type { ContainerSpec, Mount, ReadOnly } from './container.ts';
+import { type ContainerSpec, type Mount, type ReadOnly, type Users, usersOfNamespace } from './container.ts';
 import { rootPropagation, sharedSources } from './propagation.ts';
 import { netnsOf, rootfsOf, runDirectoryOf } from './script.ts';
 
@@ -60,9 +60,17 @@ const kernelMounts = ({ privileged, cgroups }: ContainerSpec) => [
     : []),
 ];
 
-function bundleMount(entry: Mount) {
+function bundleMount(entry: Mount, { users }: ContainerSpec) {
   if (entry.kind === 'tmpfs') return mount(entry.target, 'tmpfs', 'tmpfs', entry.options);
-  return mount(entry.target, 'bind', entry.source, ['rbind', access(entry.readOnly), entry.propagation]);
+  const options = ['rbind', access(entry.readOnly), entry.propagation];
+  if (!users || entry.unmapped) return mount(entry.target, 'bind', entry.source, options);
+  const mappings = mappingsOf(users);
+  return { ...mount(entry.target, 'bind', entry.source, [...options, 'idmap']), ...mappings };
+}
+
+function mappingsOf({ first }: Users) {
+  const all = [{ containerID: 0, hostID: first, size: usersOfNamespace }];
+  return { uidMappings: all, gidMappings: all };
 }
 
 /** Devices of `--device`, with the host's owner and mode; those that every container has are the engine's. */
@@ -97,6 +105,7 @@ export function processOf(spec: ContainerSpec, args: readonly string[] = spec.ar
       ambient: [],
     },
     noNewPrivileges: spec.noNewPrivileges,
+    ...(spec.appArmor !== undefined && { apparmorProfile: spec.appArmor }),
     ...(spec.oomScoreAdj !== undefined && { oomScoreAdj: spec.oomScoreAdj }),
   };
 }
@@ -109,13 +118,14 @@ export function networkNamespace({ name, network }: ContainerSpec) {
 
 /** Those that it has of its own, and those that it joins. */
 function namespacesOf(spec: ContainerSpec) {
-  const { joins = {}, shares = [], cgroups } = spec;
+  const { joins = {}, shares = [], cgroups, users } = spec;
   const own = (type: 'pid' | 'ipc') => {
     if (shares.includes(type)) return [];
     const path = joins[type];
     return [path === undefined ? { type } : { type, path }];
   };
   return [
+    ...(users ? [{ type: 'user', path: users.namespace }] : []),
     ...own('pid'),
     { type: 'mount' },
     ...own('ipc'),
@@ -131,14 +141,15 @@ export function bundleOf(spec: ContainerSpec, annotations: Readonly<Record<strin
   return {
     ociVersion: '1.0.0',
     process: processOf(spec),
-    root: { path: rootfsOf(spec.name), readonly: spec.readOnly },
+    root: { path: rootfsOf(spec), readonly: spec.readOnly },
     ...(spec.hostname && { hostname: spec.hostname }),
     mounts: [
       ...kernelMounts(spec),
-      ...nested(sharedSources(spec, runDirectoryOf(spec.name))).map(bundleMount),
+      ...nested(sharedSources(spec, runDirectoryOf(spec.name))).map(entry => bundleMount(entry, spec)),
     ],
     linux: {
       namespaces: namespacesOf(spec),
+      ...(spec.users && mappingsOf(spec.users)),
       ...(spec.sysctls && { sysctl: spec.sysctls }),
       devices: bundleDevices(spec),
       ...(spec.seccomp !== 'unconfined' && { seccomp: spec.seccomp }),

@@ -34,9 +34,13 @@ export interface ContainerSpec {
   readonly privileged: boolean;
   readonly noNewPrivileges: boolean;
   readonly seccomp: Seccomp | 'unconfined';
+  /** A profile of AppArmor that the host has loaded. */
+  readonly appArmor?: string;
   readonly network: 'host' | 'none' | Connection;
   /** Namespaces that it joins instead of having its own, by their files. */
   readonly joins?: { readonly network?: string; readonly ipc?: string; readonly pid?: string };
+  /** It has users of its own: those of this namespace, whose 0 is `first` on the host. */
+  readonly users?: Users;
   /** Namespaces of the host that it stays in. */
   readonly shares?: readonly ('pid' | 'ipc')[];
   /** Its names and name servers are files that its mounts bring; they are not taken from the host at each start. */
@@ -55,6 +59,16 @@ export interface ContainerSpec {
   /** Seconds until SIGKILL. */
   readonly stopTimeout: number;
 }
+
+/** A user namespace that is a file. IDs of files are mapped with it where they are mounted: on disk they are as if there were none. */
+export interface Users {
+  readonly namespace: string;
+  /** Of {@link usersOfNamespace} IDs in a row. */
+  readonly first: number;
+}
+
+/** What a user namespace has: every ID of 16 bits. */
+export const usersOfNamespace = 65_536;
 
 /** A network namespace of the container's own that has links: what its scripts and its unit do for that. */
 export interface Connection {
@@ -79,6 +93,8 @@ export type Mount =
       readonly target: string;
       readonly readOnly: ReadOnly;
       readonly propagation: string;
+      /** Its files' owners are not mapped to the container's users: they are so already, or do not matter. */
+      readonly unmapped?: true;
     }
   | { readonly kind: 'tmpfs'; readonly target: string; readonly options: readonly string[] };
 

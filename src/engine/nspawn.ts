@@ -61,7 +61,7 @@ function startScript(spec: ContainerSpec, { register }: Way): string {
     ...spec.mounts.map(mountFlag),
   ];
   return `${mountScript(spec, 'systemd-nspawn')}rm -f error
-mkdir -p ${rootfsOf(name)}/usr
+mkdir -p ${rootfsOf({ name })}/usr
 ${typeof spec.network === 'object' ? `connect 2> error || { cat error >&2; exit 1; }\nrm -f error\n` : ''}${gateScript(name, 'exit 1')}# The streams are pipes, so that every user of the container can open /dev/stdout; the journal has them line by line.
 out=/dev/null err=/dev/null
 [ ! -p ${run}/stdout ] || out=${run}/stdout
@@ -74,7 +74,7 @@ log='exec systemd-cat --identifier=${name} --level-prefix=no'
 exec > >(trap '' TERM; tee -p "$out" | $log --priority=info) 2> >(trap '' TERM; tee -p "$err" | $log --priority=err)
 chmod 666 /proc/self/fd/1 /proc/self/fd/2
 run=()
-[ -L ${rootfsOf(name)}/run ] || [ ! -d ${rootfsOf(name)}/run ] || run=("--bind=${rootfsOf(name)}/run:/run")
+[ -L ${rootfsOf({ name })}/run ] || [ ! -d ${rootfsOf({ name })}/run ] || run=("--bind=${rootfsOf({ name })}/run:/run")
 export SYSTEMD_NSPAWN_TMPFS_TMP=0 SYSTEMD_LOG_TARGET=journal
 # For an image without systemd nspawn would mount a tree of version 1, which every process of the host would then be in.
 [ ! -e /sys/fs/cgroup/cgroup.controllers ] || export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1

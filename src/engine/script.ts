@@ -1,6 +1,6 @@
 import { quoted } from '../host/shell.ts';
-import { layersDirectory, runtimeDirectory, transientUnits } from '../names.ts';
-import type { ContainerSpec } from './container.ts';
+import { layersDirectory, rootsDirectory, runtimeDirectory, transientUnits } from '../names.ts';
+import { type ContainerSpec, type Users, usersOfNamespace } from './container.ts';
 import { shareScript } from './propagation.ts';
 
 /** Parts of the scripts beside a bundle that all engines share. */
@@ -15,13 +15,16 @@ export const runDirectoryOf = (name: string): string => `${runtimeDirectory}/app
  * Where the unit mounts the image's layers, in its own mount namespace: on the host it is empty. It is a RuntimeDirectory=
  * of the unit, so that nobody has to unmount it before the container's directory can be removed.
  */
-export const rootfsOf = (name: string): string => `${runDirectoryOf(name)}/rootfs`;
+export const rootfsOf = ({ name, users }: Pick<ContainerSpec, 'name' | 'users'>): string =>
+  users ? `${rootsDirectory}/${name}` : `${runDirectoryOf(name)}/rootfs`;
 
 /** The unit's RuntimeDirectory=, and the mode of each. */
-export const runDirectories = (name: string): readonly (readonly [string, string])[] => [
+export const runDirectories = (
+  spec: Pick<ContainerSpec, 'name' | 'users'>,
+): readonly (readonly [string, string])[] => [
   [
     'RuntimeDirectory',
-    [runDirectoryOf(name), rootfsOf(name)].map(path => path.slice('/run/'.length)).join(' '),
+    [runDirectoryOf(spec.name), rootfsOf(spec)].map(path => path.slice('/run/'.length)).join(' '),
   ],
   ['RuntimeDirectoryMode', '0700'],
 ];
@@ -58,11 +61,28 @@ ${shareScript(spec, runDirectoryOf(name))}if [ -e ${runDirectoryOf(name)}/fifos 
   mkfifo -m 600 $fifos
 fi
 cd ${directory}
-${hasHostNames(spec) ? hostNames : ''}${hasHostNames(spec) && spec.hostname ? ownName(spec.hostname) : ''}cd ${layersDirectory}
-mount -t overlay overlay -o lowerdir=${lowerDirectories(spec)},upperdir=${directory}/upper,workdir=${directory}/work \\
-  ${rootfsOf(name)} 2> ${directory}/error || { cat ${directory}/error >&2; exit 1; }
+${hasHostNames(spec) ? hostNames : ''}${hasHostNames(spec) && spec.hostname ? ownName(spec.hostname) : ''}${spec.users ? mapped(spec, spec.users) : `cd ${layersDirectory}\n`}mount -t overlay overlay -o lowerdir=${spec.users ? mappedLowers(spec) : lowerDirectories(spec)},upperdir=${directory}/upper,workdir=${directory}/work \\
+  ${rootfsOf(spec)} 2> ${directory}/error || { cat ${directory}/error >&2; exit 1; }
 cd ${directory}
 ${prepare(spec)}${makeNetns(spec)}`;
+}
+
+const lowersOf = ({ layers, directory }: ContainerSpec): readonly string[] =>
+  layers.length === 0
+    ? [`${directory}/empty`]
+    : layers.toReversed().map(layer => `${layersDirectory}/${layer}`);
+
+const mappedLowers = (spec: ContainerSpec): string => [...lowersOf(spec).keys()].join(':');
+
+/** The layers as the container's own users see them: one mount more for each, since an overlay itself cannot be mapped. */
+function mapped(spec: ContainerSpec, { first }: Users): string {
+  const run = runDirectoryOf(spec.name);
+  const map = `X-mount.idmap=b:0:${first}:${usersOfNamespace}`;
+  const binds = lowersOf(spec).map(
+    (path, at) => `mkdir ${run}/lower/${at}\nmount --bind -o ${map} ${path} ${run}/lower/${at}\n`,
+  );
+  const { directory } = spec;
+  return `chown ${first}:${first} ${directory}/upper ${directory}/work\nmkdir ${run}/lower\n${binds.join('')}cd ${run}/lower\n`;
 }
 
 /** Its neighbours are no routers: what they advertise is not listened to. */
@@ -88,18 +108,22 @@ export const disconnectScript = ({ network }: ContainerSpec): string =>
  * The content of volumes, copied out of the image, and a working directory that it does not have. Only before the program
  * has run for the first time: the paths are free of links in the image, but the program may put links there.
  */
-function prepare({ name, directory, volumes, missingDirectory }: ContainerSpec): string {
-  const rootfs = rootfsOf(name);
+function prepare({ name, directory, volumes, missingDirectory, users }: ContainerSpec): string {
+  const rootfs = rootfsOf({ name, ...(users && { users }) });
+  const own = (path: string) => (users ? ` && chown ${users.first}:${users.first} ${path}` : '');
   const steps = volumes.map(volume => {
     const made = quoted(volume.directory);
     const fresh = quoted(`${volume.directory}%new`);
     const make =
       volume.content === undefined
-        ? `mkdir ${fresh}`
+        ? `mkdir ${fresh}${own(fresh)}`
         : `cp -a -T ${quoted(`${rootfs}/${volume.content}`)} ${fresh}`;
     return `  [ -e ${made} ] || { rm -rf ${fresh}; ${make}; mv ${fresh} ${made}; }\n`;
   });
-  if (missingDirectory !== undefined) steps.push(`  mkdir -p ${quoted(`${rootfs}/${missingDirectory}`)}\n`);
+  if (missingDirectory !== undefined) {
+    const missing = quoted(`${rootfs}/${missingDirectory}`);
+    steps.push(`  mkdir -p ${missing}${own(missing)}\n`);
+  }
   return steps.length === 0
     ? ''
     : `if [ ! -e ${directory}/prepared ]; then\n${steps.join('')}  : > ${directory}/prepared\nfi\n`;

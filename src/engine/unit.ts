@@ -148,7 +148,7 @@ export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: 
         ['SuccessExitStatus', signalled],
         ...restartOf(options.restart),
         ...namespaces.service,
-        ...runDirectories(name),
+        ...runDirectories(spec),
         ...limitsOf(spec.limits),
         ...deviceLines(spec),
         ...lines.more,

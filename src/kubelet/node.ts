@@ -26,16 +26,14 @@ function addresses(): { readonly own: string[]; readonly external: string | unde
   };
 }
 
-const clusterDomain = 'cluster.local';
-
 /** Answers for names of pods, and passes on all other questions. */
-const nameServer: NameServer = {
+const nameServerOf = ({ clusterDomain }: Pick<NodeSettings, 'clusterDomain'>): NameServer => ({
   of: cniBridge,
   unit: 'spawnlet-pod-dns.service',
   users: 'pods',
   runtime: 'spawnlet/pod-dns',
   domains: [clusterDomain, 'pod'],
-};
+});
 
 /** What whoever starts the agent has decided of its node; what is undefined is as the host has it. */
 export interface NodeSettings {
@@ -43,19 +41,27 @@ export interface NodeSettings {
   readonly podPidsLimit?: number;
   /** Where pods get their addresses from; the bridge takes it up when it is made. */
   readonly range?: Range;
+  /** Name servers for pods, instead of the one that knows their names. */
+  readonly clusterDNS: readonly string[];
+  readonly clusterDomain: string;
+  /** The file that the host's name servers are in. */
+  readonly resolvConf?: string;
 }
 
 /** What the network of pods needs of the host, before the first pod. */
-export const networkSetUp = ({ range = defaultRange }: NodeSettings): PodStep[] => [
-  ...bridgeSteps(cniBridge, range),
-  {
-    do: 'write-file',
-    path: `${persistentUnits}/${nameServer.unit}`,
-    content: nameServerText(nameServer),
-    mode: 0o644,
-  },
-  { do: 'start-unit', name: cniBridge.unit },
-];
+export function networkSetUp({ range = defaultRange, ...settings }: NodeSettings): PodStep[] {
+  const nameServer = nameServerOf(settings);
+  return [
+    ...bridgeSteps(cniBridge, range),
+    {
+      do: 'write-file',
+      path: `${persistentUnits}/${nameServer.unit}`,
+      content: nameServerText(nameServer),
+      mode: 0o644,
+    },
+    { do: 'start-unit', name: cniBridge.unit },
+  ];
+}
 
 /**
  * The node with who answers for names of pods. Where nobody can, for want of dnsmasq or because port 53 is another's, it is the node as it
@@ -65,10 +71,12 @@ export const networkSetUp = ({ range = defaultRange }: NodeSettings): PodStep[] 
  */
 export async function withNames(
   { node, host, perform }: Pick<WorkerDependencies, 'node' | 'host' | 'perform'>,
-  { range = defaultRange }: NodeSettings,
+  { range = defaultRange, ...settings }: NodeSettings,
   told: (error: unknown) => void,
   signal: AbortSignal,
 ): Promise<Node> {
+  if (settings.clusterDNS.length > 0) return node;
+  const nameServer = nameServerOf(settings);
   try {
     await perform([{ do: 'start-unit', name: nameServer.unit }], signal);
   } catch (error) {
@@ -82,7 +90,7 @@ export async function withNames(
 }
 
 /** This host as a node without a cluster. */
-export function standaloneNode({ podPidsLimit }: NodeSettings): Node {
+export function standaloneNode({ podPidsLimit, clusterDNS, clusterDomain, resolvConf }: NodeSettings): Node {
   const { own, external } = addresses();
   return {
     name: hostname(),
@@ -90,7 +98,8 @@ export function standaloneNode({ podPidsLimit }: NodeSettings): Node {
     ...(external !== undefined && { externalAddress: external }),
     memory: totalmem(),
     cpu: availableParallelism() * 1000,
-    dns: { servers: [], domain: clusterDomain },
+    dns: { servers: clusterDNS, domain: clusterDomain },
+    ...(resolvConf !== undefined && { resolvConf }),
     ...(podPidsLimit !== undefined && { podPidsLimit }),
   };
 }

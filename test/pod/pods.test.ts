@@ -323,10 +323,15 @@ test('other resources are given to a container that runs: by a restart only wher
 });
 
 test('what is not there yet is refused by name', async () => {
-  await apply('more', podOf('more', [container('main', forever)], { hostUsers: false }));
+  await apply(
+    'more',
+    podOf('more', [container('main', forever)], { securityContext: { seLinuxOptions: { level: 's0' } } }),
+  );
   await eventually(
     async () =>
-      /more\.yaml:1: spec\.hostUsers is not supported by the engine crun: not there yet/.test(agent.said()),
+      /more\.yaml:1: spec\.securityContext\.seLinuxOptions is not supported by the engine crun: not there yet/.test(
+        agent.said(),
+      ),
     'the agent says so',
   );
   await remove('more');

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { debianImage, done, eventually, type Fixture, system, useImages } from '../app/tools.ts';
+import { debianImage, done, eventually, type Fixture, spawnlet, system, useImages } from '../app/tools.ts';
 import { startRegistry } from '../harness/registry.ts';
 import { apply, isReady, podNamed, podOf, pods, remove, type TestAgent, until, useAgent } from './agent.ts';
 
@@ -11,9 +11,23 @@ let images: Fixture;
 let agent: TestAgent;
 const image = 'localhost/images:deb';
 
+const configuration = '/etc/spawnlet/kubelet.yaml';
+const head = 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n';
+const settings = `podCIDR: 10.99.0.0/24
+clusterDNS: [10.99.0.53]
+clusterDomain: example.org
+podPidsLimit: 77
+resolvConf: /etc/spawnlet/resolv.conf
+crashLoopBackOff: {maxContainerRestartPeriod: 1s}
+maxPods: 110
+`;
+
 before(async () => {
   images = await useImages({ deb: debianImage() });
-  agent = await useAgent();
+  await mkdir('/etc/spawnlet', { recursive: true });
+  await writeFile('/etc/spawnlet/resolv.conf', 'nameserver 10.77.0.9\nsearch of.this.file\n');
+  await writeFile(configuration, `${head}${settings}`);
+  agent = await useAgent('--config', configuration);
 });
 
 after(async () => {
@@ -23,6 +37,30 @@ after(async () => {
 
 const waitingFor = (reason: string) => (status: NonNullable<Awaited<ReturnType<typeof until>>['status']>) =>
   status.containerStatuses?.[0]?.state?.waiting?.reason === reason;
+
+test('what the configuration says is so in a pod, and what is wrong in one is told with its line', async () => {
+  const pod = (name: string, script: string, more: object = {}) =>
+    podOf(name, [{ name: 'main', image, command: ['sh', '-c', script] }], more);
+  await apply('set', pod('set', 'exec sleep 1000'));
+  const { metadata, status } = await until('set', 'is ready', isReady);
+  assert.equal(status?.podIP, '10.99.0.2');
+  assert.equal(
+    await done(['pod', 'exec', 'set', 'cat', '/etc/resolv.conf']),
+    'nameserver 10.99.0.53\nsearch default.svc.example.org svc.example.org example.org of.this.file\noptions ndots:5\n',
+  );
+  const slice = `kubepods-besteffort-pod${metadata?.uid?.replaceAll('-', '_')}.slice`;
+  assert.equal(await system('systemctl', 'show', '-P', 'TasksMax', slice), '77\n');
+  await apply('host-dns', pod('host-dns', 'exec cat /etc/resolv.conf', { dnsPolicy: 'Default' }));
+  await until('host-dns', 'waits no longer than a second', ({ containerStatuses: [only] = [] }) => {
+    return (only?.restartCount ?? 0) >= 3;
+  });
+  assert.match(await done(['pod', 'logs', 'host-dns']), /^nameserver 10\.77\.0\.9\nsearch of\.this\.file\n/);
+  await writeFile('/etc/spawnlet/wrong.yaml', `${head}podCIDR: 10.99.0.0/24\nmaxPods: 7\n`);
+  const { code, err } = await spawnlet(['kubelet', '--config', '/etc/spawnlet/wrong.yaml']);
+  assert.equal(code, 125);
+  assert.match(err, /\/etc\/spawnlet\/wrong\.yaml:4: maxPods is not supported.*ERR_CONFIGURATION/);
+  await Promise.all([remove('set'), remove('host-dns')]);
+});
 
 test('a pod pulls with the Secrets that it names, and what they hold is written nowhere', async () => {
   const login = { username: 'puller', password: 'open-sesame-4711' };
@@ -103,13 +141,112 @@ test('containers of a pod see each other, end as they would alone, and leave not
   await inMain('(true &)');
   const all = await inMain('cat /proc/[0-9]*/stat /proc/[0-9]*/cmdline');
   assert.match(all, /sleep\x004321/);
-  assert.doesNotMatch(all, /\) Z|1234/);
+  assert.doesNotMatch(all, /\) Z|sleep\x001234/);
   const unit = `pod-default-shared-${metadata?.uid}.service`;
   const anchor = (await system('systemctl', 'show', '-P', 'MainPID', unit)).trim();
   await remove('shared');
   await eventually(async () => (await podNamed('shared')) === undefined, 'the pod is gone');
   assert.equal(await system('sh', '-c', `ls -d /proc/${anchor} /run/spawnlet/pods/* 2>/dev/null; :`), '');
   assert.ok(main?.state?.running);
+});
+
+test('a pod has users of its own, whose root is nobody on the host, or is refused where mount(8) maps no IDs', async () => {
+  const server = `perl -MIO::Socket -e '$s = IO::Socket::INET->new(LocalPort => 80, Listen => 5) or die; sleep 1000'`;
+  const pod = (name: string, more: object = {}) =>
+    podOf(
+      name,
+      [
+        {
+          name: 'main',
+          image,
+          command: ['sh', '-c', `echo begun > /dev/stdout; exec ${server}`],
+          workingDir: '/made/for/it',
+          readinessProbe: { tcpSocket: { port: 80 }, periodSeconds: 1 },
+          volumeMounts: [
+            { name: 'disk', mountPath: '/disk' },
+            { name: 'memory', mountPath: '/memory' },
+          ],
+        },
+        { name: 'other', image, command: ['sleep', '1000'], securityContext: { runAsUser: 1000 } },
+      ],
+      {
+        hostUsers: false,
+        securityContext: { fsGroup: 3000 },
+        volumes: [
+          { name: 'disk', emptyDir: {} },
+          { name: 'memory', emptyDir: { medium: 'Memory' } },
+        ],
+        ...more,
+      },
+    );
+  if (!(await system('mount', '--version')).includes('idmapping')) {
+    await apply('users', pod('users'));
+    await eventually(
+      async () =>
+        /FailedCreatePodSandBox: .*hostUsers: false needs a mount\(8\) that maps IDs/.test(agent.said()),
+      'it is refused',
+    );
+    return remove('users');
+  }
+  await apply('users', pod('users'));
+  await apply('others', pod('others', { shareProcessNamespace: true }));
+  const firsts = [];
+  for (const name of ['users', 'others']) {
+    const { metadata } = await until(name, 'is ready', isReady);
+    const inside = (script: string, container = 'main') =>
+      done(['pod', 'exec', '-c', container, name, '--', 'sh', '-c', script]);
+    assert.equal(
+      await inside(
+        'touch /new /disk/x /memory/x; stat -c "%u:%g %n" / /etc/hosts /made/for/it /new /disk/x /memory/x; echo /sys/class/net/*; ls /dev/mqueue',
+      ),
+      '0:0 /\n0:0 /etc/hosts\n0:0 /made/for/it\n0:0 /new\n0:3000 /disk/x\n0:3000 /memory/x\n' +
+        '/sys/class/net/eth0 /sys/class/net/lo\n',
+    );
+    assert.match(await inside('id', 'other'), /^uid=1000\(app\) gid=1001\(app\)/);
+    const [, first = '', count] = (await inside('cat /proc/self/uid_map')).trim().split(/\s+/).slice(-3);
+    assert.ok(Number(first) >= 65_536 && Number(first) % 65_536 === 0 && count === '65536');
+    const unit = `pod-default-${name}-main-${metadata?.uid}.service`;
+    const owners = await system(
+      'sh',
+      '-c',
+      `stat -c %u $(systemctl show -P MainPID ${unit} | xargs pgrep -P | sed 's,^,/proc/,')`,
+    );
+    assert.equal(owners, `${first}\n`);
+    assert.equal(
+      await system('stat', '-c', '%u', `/var/lib/spawnlet/pods/${metadata?.uid}/volumes/empty-dir/disk/x`),
+      '0\n',
+    );
+    assert.match(await done(['pod', 'logs', '-c', 'main', name]), /^begun\n/);
+    firsts.push(first);
+  }
+  assert.notEqual(firsts[0], firsts[1]);
+  await Promise.all([remove('users'), remove('others')]);
+  await eventually(
+    async () => !(await pods()).some(({ spec }) => spec?.hostUsers === false),
+    'they are gone',
+  );
+  assert.equal(
+    await system('sh', '-c', 'ls /run/spawnlet-root; ls -d /run/spawnlet/pods/*/user 2>/dev/null; :'),
+    '',
+  );
+});
+
+test('a pod that names a profile of AppArmor is rejected where the kernel has none', async t => {
+  if ((await system('sh', '-c', 'cat /sys/module/apparmor/parameters/enabled 2>/dev/null; :')) === 'Y\n')
+    return t.skip('this kernel has AppArmor');
+  const appArmorProfile = { type: 'Localhost', localhostProfile: 'mine' };
+  await apply(
+    'armoured',
+    podOf('armoured', [{ name: 'main', image, command: ['sleep', '1000'] }], {
+      securityContext: { appArmorProfile },
+    }),
+  );
+  const { status } = await until('armoured', 'has failed', ({ phase }) => phase === 'Failed');
+  assert.deepEqual(
+    [status?.reason, status?.message, status?.containerStatuses?.[0]?.state?.running],
+    ['AppArmor', 'Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host', undefined],
+  );
+  await remove('armoured');
 });
 
 test('pods are in the network of the first file of a directory, by the plugins that it names', async () => {

@@ -50,7 +50,7 @@ export async function runTrial(
     'Delegate=yes',
     'DevicePolicy=closed',
     'KillMode=mixed',
-    ...runDirectories(spec.name).map(words => words.join('=')),
+    ...runDirectories(spec).map(words => words.join('=')),
     'TimeoutStopSec=5',
     'RuntimeMaxSec=30',
   ];

@@ -53,6 +53,12 @@ export async function isNamespace(files: Host['files'], path: string): Promise<b
   return lines.some(line => line.includes(' - nsfs ') && line.split(' ')[4] === path);
 }
 
+/** Has `ip netns` show a namespace that is there. */
+export async function showNetns(files: Host['files'], name: string): Promise<void> {
+  await files.makeDirectory(shownDirectory, 0o755);
+  await files.link(`${shownDirectory}/${name}`, netnsPath(name));
+}
+
 /** Executors of network namespaces. */
 export function netnsExecutors({ files, children }: Pick<Host, 'files' | 'children'>): {
   'make-netns': Executor<MakeNetns>;
@@ -80,12 +86,11 @@ export function netnsExecutors({ files, children }: Pick<Host, 'files' | 'childr
       satisfied: step => isNetns(files, step.name),
       apply: async (step, signal) => {
         await files.makeDirectory(directory, 0o700);
-        await files.makeDirectory(shownDirectory, 0o755);
         await remove(step.name);
         await files.append(netnsPath(step.name), '', 0o444);
         const argv = ['unshare', '--net', 'sh', '-c', make, 'sh', netnsPath(step.name)];
         await check(children, argv, { signal });
-        await files.link(`${shownDirectory}/${step.name}`, netnsPath(step.name));
+        await showNetns(files, step.name);
       },
       undo: step => remove(step.name),
     },

@@ -5,7 +5,13 @@ import {
   possibleCapabilities,
 } from '../../engine/capabilities.ts';
 import { defaultSeccomp, type Profile, resolveProfile, type Seccomp } from '../../engine/seccomp.ts';
-import type { Container, EphemeralContainer, Pod, SeccompProfile } from '../api/kubernetes.ts';
+import type {
+  AppArmorProfile,
+  Container,
+  EphemeralContainer,
+  Pod,
+  SeccompProfile,
+} from '../api/kubernetes.ts';
 
 /** What a container may do, as the bundle says it. */
 export interface Privileges {
@@ -13,6 +19,7 @@ export interface Privileges {
   readonly capabilities: readonly string[];
   readonly noNewPrivileges: boolean;
   readonly seccomp: Seccomp | 'unconfined';
+  readonly appArmor?: string;
 }
 
 /** Profiles of this host: the default one, and what reads one below the kubelet's seccomp directory. */
@@ -26,6 +33,13 @@ export const seccompOf = (pod: Pod, container: Container | EphemeralContainer): 
   container.securityContext?.seccompProfile ??
   pod.spec?.securityContext?.seccompProfile ?? { type: 'RuntimeDefault' };
 
+/** The profile that a container names; what is said of the pod holds where the container says nothing. */
+export const appArmorOf = (
+  pod: Pod,
+  container: Container | EphemeralContainer,
+): AppArmorProfile | undefined =>
+  container.securityContext?.appArmorProfile ?? pod.spec?.securityContext?.appArmorProfile;
+
 /** @param boundingSet hex, of the process that asks: what it lacks nobody below it has */
 export function privilegesOf(
   pod: Pod,
@@ -38,7 +52,9 @@ export function privilegesOf(
   const base = privileged ? allCapabilities : defaultCapabilities;
   const wanted = capabilitySet(base, own.capabilities?.add ?? [], own.capabilities?.drop ?? []);
   const capabilities = possibleCapabilities(wanted, boundingSet);
+  const { localhostProfile: appArmor } = appArmorOf(pod, container) ?? {};
   return {
+    ...(appArmor !== undefined && { appArmor }),
     privileged,
     capabilities,
     noNewPrivileges: own.allowPrivilegeEscalation === false && !privileged,

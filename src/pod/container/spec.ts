@@ -1,6 +1,6 @@
 import { type ImageFacts, mergeEnv, processUser } from '../../app/spec.ts';
 import type { CgroupVersion } from '../../engine/cgroup.ts';
-import { type ContainerSpec, type Mount, volumeName } from '../../engine/container.ts';
+import { type ContainerSpec, type Mount, type Users, volumeName } from '../../engine/container.ts';
 import { parseSignal } from '../../engine/signal.ts';
 import { SpawnletError } from '../../host/error.ts';
 import type { Container, EphemeralContainer, Pod } from '../api/kubernetes.ts';
@@ -19,6 +19,8 @@ export interface RunFacts {
   readonly mounts: readonly Mount[];
   readonly hostname: string;
   readonly namespaces: ContainerSpec['joins'];
+  /** Of a pod that has users of its own. */
+  readonly users?: Users;
   readonly cgroups: CgroupVersion;
   readonly boundingSet: string;
   readonly profiles: Profiles;
@@ -96,6 +98,8 @@ export function containerOf(
           target: volume.target,
           readOnly: false,
           propagation: 'rprivate',
+          // Copied out of the image, whose files are mapped.
+          unmapped: true,
         }),
       ),
       ...facts.mounts,
@@ -106,6 +110,7 @@ export function containerOf(
     ...privilegesOf(pod, container, facts.profiles, facts.boundingSet),
     network: spec?.hostNetwork ? 'host' : 'none',
     ...(namespaces && { joins: namespaces }),
+    ...(facts.users && { users: facts.users }),
     ...(shares.length > 0 && { shares }),
     namesGiven: true,
     ...(own.procMount === 'Unmasked' && { unmasked: true }),

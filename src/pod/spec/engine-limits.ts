@@ -24,6 +24,8 @@ export interface EngineLimit {
 
 const isConfined = (value: unknown) => (value as { type?: string }).type !== 'Unconfined';
 const isSome = (value: unknown) => Array.isArray(value) && value.length > 0;
+const isDefaultProfile = (value: unknown) => (value as { type?: string }).type === 'RuntimeDefault';
+const noDefaultProfile = 'there is no default profile of AppArmor; one that the host has loaded is Localhost';
 const noProfile = 'systemd-nspawn gives containers no profile of AppArmor';
 
 const isForeign = (value: unknown) => value !== 'crun' && value !== 'host';
@@ -36,7 +38,6 @@ const missing: readonly (readonly [
   refuses: (value: unknown) => boolean,
   reason: string,
 ])[] = [
-  ['PodSpec.hostUsers', 'false', value => value === false, 'containers of pods have no user namespaces'],
   [
     'PodSpec.runtimeClassName',
     'but crun and host',
@@ -45,8 +46,8 @@ const missing: readonly (readonly [
   ],
   ['PodSecurityContext.seLinuxOptions', 'any', () => true, 'containers have no labels of SELinux'],
   ['SecurityContext.seLinuxOptions', 'any', () => true, 'containers have no labels of SELinux'],
-  ['PodSecurityContext.appArmorProfile', 'but Unconfined', isConfined, 'no profile of AppArmor is set'],
-  ['SecurityContext.appArmorProfile', 'but Unconfined', isConfined, 'no profile of AppArmor is set'],
+  ['PodSecurityContext.appArmorProfile', 'RuntimeDefault', isDefaultProfile, noDefaultProfile],
+  ['SecurityContext.appArmorProfile', 'RuntimeDefault', isDefaultProfile, noDefaultProfile],
   ['PodSecurityContext.windowsOptions', 'any', () => true, 'it names a user for the engine host'],
   ['SecurityContext.windowsOptions', 'any', () => true, 'it names a user for the engine host'],
 ];

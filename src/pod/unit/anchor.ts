@@ -1,7 +1,7 @@
 import { bundleOf } from '../../engine/bundle.ts';
 import type { CgroupVersion } from '../../engine/cgroup.ts';
-import type { ContainerSpec } from '../../engine/container.ts';
-import { rootfsOf, runDirectoryOf } from '../../engine/script.ts';
+import type { ContainerSpec, Users } from '../../engine/container.ts';
+import { rootfsOf, runDirectories, runDirectoryOf } from '../../engine/script.ts';
 import type { Seccomp } from '../../engine/seccomp.ts';
 import { deviceLines } from '../../engine/unit.ts';
 import type { HostStep } from '../../host/step.ts';
@@ -40,9 +40,11 @@ const nameOf = (pod: PodIdentity) => anchorOf(pod).replace(/\.service$/, '');
 export interface AnchorFacts {
   readonly seccomp: Seccomp;
   readonly cgroups: CgroupVersion;
+  /** Of a pod that has users of its own. */
+  readonly users: Users | undefined;
 }
 
-const specOf = (pod: PodIdentity, { seccomp, cgroups }: AnchorFacts): ContainerSpec => ({
+const specOf = (pod: PodIdentity, { seccomp, cgroups, users }: AnchorFacts): ContainerSpec => ({
   name: nameOf(pod),
   directory: directory(pod),
   args: words,
@@ -54,7 +56,9 @@ const specOf = (pod: PodIdentity, { seccomp, cgroups }: AnchorFacts): ContainerS
   stdin: false,
   layers: [],
   readOnly: true,
-  mounts: [{ kind: 'bind', source: '/usr', target: '/usr', readOnly: true, propagation: 'rprivate' }],
+  mounts: [
+    { kind: 'bind', source: '/usr', target: '/usr', readOnly: true, propagation: 'rprivate', unmapped: true },
+  ],
   volumes: [],
   missingDirectory: undefined,
   devices: [],
@@ -63,6 +67,7 @@ const specOf = (pod: PodIdentity, { seccomp, cgroups }: AnchorFacts): ContainerS
   noNewPrivileges: true,
   seccomp,
   network: 'none',
+  ...(users && { users }),
   cgroups,
   limits: {},
   stopSignal: 9,
@@ -70,16 +75,17 @@ const specOf = (pod: PodIdentity, { seccomp, cgroups }: AnchorFacts): ContainerS
 });
 
 /** Runs it from the host's /usr, takes that away from it, and keeps its namespace as a file. */
-function script(pod: PodIdentity): string {
+function script(pod: PodIdentity, spec: ContainerSpec): string {
   const file = pidNamespaceOf(pod.uid);
-  const name = nameOf(pod);
-  const run = runDirectoryOf(name);
+  const run = runDirectoryOf(spec.name);
+  const root = rootfsOf(spec);
   return `#!/bin/sh
 # Runs PID 1 of the processes of pod ${pod.namespace}/${pod.name}.
 set -eu
 umount --lazy ${file} 2> /dev/null || :
-mkdir --mode=755 ${rootfsOf(name)}
-ln -s usr/lib usr/lib64 ${rootfsOf(name)}
+chmod 755 ${root}
+mkdir ${['dev', 'proc', 'sys', 'usr'].map(name => `${root}/${name}`).join(' ')}
+ln -s usr/lib usr/lib64 ${root}
 : > ${file}
 crun --root=${run}/crun --cgroup-manager=disabled --log=${run}/error \\
   run --detach --pid-file=${run}/pid --bundle=${directory(pod)} anchor < /dev/null > /dev/null 2>&1 ||
@@ -107,8 +113,7 @@ const unitText = (pod: PodIdentity, qos: QosClass, spec: ContainerSpec): string 
         // A PID 1 hears no other signal.
         ['KillSignal', 'SIGKILL'],
         ['OOMScoreAdjust', String(oomScore)],
-        ['RuntimeDirectory', `spawnlet/app/${spec.name}`],
-        ['RuntimeDirectoryMode', '0700'],
+        ...runDirectories(spec),
         ...deviceLines(spec),
       ]),
       section('X-Spawnlet', [
@@ -133,7 +138,7 @@ export function anchorSteps(pod: PodIdentity, qos: QosClass, facts: AnchorFacts)
   return [
     { do: 'make-directory', path: at, mode: 0o700 },
     file('config.json', JSON.stringify(bundleOf(spec, {}))),
-    file('start', script(pod)),
+    file('start', script(pod, spec)),
     {
       do: 'write-file',
       path: `${transientUnits}/${anchorOf(pod)}`,

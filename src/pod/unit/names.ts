@@ -48,3 +48,6 @@ export const runtimeOf = (uid: string): string => `${podsRuntimeDirectory}/${uid
 
 /** The PID namespace that containers share, as a file. */
 export const pidNamespaceOf = (uid: string): string => `${runtimeOf(uid)}/pid`;
+
+/** The user namespace of a pod that has one, as a file. */
+export const userNamespaceOf = (uid: string): string => `${runtimeOf(uid)}/user`;

@@ -31,7 +31,7 @@ export const bundleServiceLines = (spec: ContainerSpec, lines: EngineLines): Ass
   ...lines.stop,
   ['TimeoutStopSec', String(Math.max(1, spec.stopTimeout))],
   ['PrivateMounts', 'yes'],
-  ...runDirectories(spec.name),
+  ...runDirectories(spec),
   ['LogNamespace', logNamespace],
   ...deviceLines(spec),
   ...lines.more,

@@ -16,6 +16,7 @@ import type { Claim } from '../volumes/facts.ts';
 import type { OwnVolumeStep } from '../volumes/step.ts';
 import type { IpcStep } from './ipc.ts';
 import type { MountPointStep } from './mount-points.ts';
+import type { MakeUsers } from './users.ts';
 
 /** All that a pod changes on a host. */
 export type PodStep =
@@ -24,6 +25,7 @@ export type PodStep =
   | CniStep
   | PublishStep
   | IpcStep
+  | MakeUsers
   | MountPointStep
   | OwnVolumeStep;
 
@@ -55,6 +57,8 @@ export interface Node {
   readonly names?: string;
   /** Processes that a pod may have; undefined: as many as the host. */
   readonly podPidsLimit?: number;
+  /** The file that pods get their name servers of; undefined for the host's own. */
+  readonly resolvConf?: string;
 }
 
 /** Where pods get their network, unless they have the host's. */

@@ -30,6 +30,7 @@ import { type PullPolicy, podImage } from './image.ts';
 import { annotation } from './in-use.ts';
 import type { RunRequest } from './run-request.ts';
 import { ipcOf, podNetns, sharesIpc, sharesProcesses } from './sandbox.ts';
+import { usersOf } from './users.ts';
 
 /** One run of a container by crun: what is fetched, looked up and written before its unit starts. */
 
@@ -117,6 +118,7 @@ async function prepareRun(
     volumes: [],
     tmpfs: [],
   });
+  const users = await usersOf(deps.host, identity.uid);
   const isAlone = pod.spec?.hostNetwork ?? false;
   const spec = containerOf(pod, identity, container, {
     image: { ...found, user },
@@ -127,9 +129,10 @@ async function prepareRun(
     hostname: hostnameOf(pod, identity, deps.node),
     namespaces: {
       ...(!isAlone && { network: podNetns(identity) }),
-      ...(sharesIpc(pod) && { ipc: ipcOf(identity.uid) }),
+      ...((sharesIpc(pod) || users) && { ipc: ipcOf(identity.uid) }),
       ...(sharesProcesses(pod) && { pid: pidNamespaceOf(identity.uid) }),
     },
+    ...(users && { users }),
     cgroups: cgroupVersion(),
     boundingSet,
     profiles: { standard: await deps.profile(), local: await localProfiles(deps, pod, container) },

@@ -1,3 +1,4 @@
+import type { Users } from '../../engine/container.ts';
 import { SpawnletError } from '../../host/error.ts';
 import type { HostStep } from '../../host/step.ts';
 import { podNetworkRecord } from '../../names.ts';
@@ -13,7 +14,14 @@ import { enforcedLimit, podRequests } from '../spec/resources.ts';
 import { members } from '../status/roles.ts';
 import { anchorRemoval } from '../unit/anchor.ts';
 import type { Resources } from '../unit/limits.ts';
-import { directoryOf, type PodIdentity, pidNamespaceOf, type QosClass, runtimeOf } from '../unit/names.ts';
+import {
+  directoryOf,
+  type PodIdentity,
+  pidNamespaceOf,
+  type QosClass,
+  runtimeOf,
+  userNamespaceOf,
+} from '../unit/names.ts';
 import { podUnitRemoval, podUnitSteps } from '../unit/pod.ts';
 import type { Node, PodNetwork, PodStep } from './dependencies.ts';
 import { knownAsRemoval } from './files.ts';
@@ -108,11 +116,13 @@ function networkSteps(
   pod: Pod,
   identity: PodIdentity,
   { list, publishes }: PodNetwork,
+  users: Users | undefined,
 ): (CniStep | PublishStep)[] {
   const ports = portsOf(pod);
   const isOwn = publishes === 'bridge';
   return [
-    { do: 'make-netns', name: netnsOf(identity) },
+    // Its own users have one of their own.
+    ...(users ? [] : [{ do: 'make-netns', name: netnsOf(identity) } as const]),
     {
       do: 'cni-add',
       path: podNetworkRecord(identity.uid),
@@ -154,8 +164,10 @@ export function sandboxSteps(
   qos: QosClass,
   node: Node,
   network: PodNetwork | undefined,
+  users: Users | undefined,
 ): PodStep[] {
   const { uid } = identity;
+  const ipc = ipcOf(uid);
   return [
     directory(directoryOf(uid), 0o700),
     directory(`${directoryOf(uid)}/containers`, 0o700),
@@ -167,8 +179,20 @@ export function sandboxSteps(
       containers: containerNames(pod),
       anchor: sharesProcesses(pod),
     }),
-    ...(sharesIpc(pod) ? ([{ do: 'make-ipc', path: ipcOf(uid) }] as const) : []),
-    ...(network ? networkSteps(pod, identity, network) : []),
+    ...(users
+      ? [
+          {
+            do: 'make-users',
+            user: users.namespace,
+            network: netnsOf(identity),
+            ipc,
+            first: users.first,
+          } as const,
+        ]
+      : sharesIpc(pod)
+        ? [{ do: 'make-ipc', path: ipc } as const]
+        : []),
+    ...(network ? networkSteps(pod, identity, network, users) : []),
   ];
 }
 
@@ -196,6 +220,7 @@ export function sandboxRemoval(pod: Pod, identity: PodIdentity, qos: QosClass, n
     { do: 'remove-namespace', path: pidNamespaceOf(uid) },
     { do: 'remove-namespace', path: ipcOf(uid) },
     { do: 'remove-mount-points', uid },
+    { do: 'remove-namespace', path: userNamespaceOf(uid) },
     { do: 'remove', path: runtimeOf(uid) },
   ];
 }

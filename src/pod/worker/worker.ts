@@ -13,6 +13,7 @@ import { startContainer } from './act/start.ts';
 import { stopContainer } from './act/stop.ts';
 import { hasStorageLimits, watchStorage } from './act/storage.ts';
 import { factsOf, messageText, type Work } from './act/work.ts';
+import { rejectionOf } from './admission.ts';
 import type { WorkerDependencies } from './dependencies.ts';
 import { type Kept, readKept, writePod } from './kept.ts';
 import { PodRecord } from './record.ts';
@@ -41,7 +42,9 @@ export class PodWorker {
   ): Promise<PodWorker> {
     const { files, clock, locks } = deps.host;
     const former = await readKept(files, identity.uid);
+    const rejection = former ? undefined : await rejectionOf(files, pod);
     const fresh: Observed = {
+      ...(rejection && { failure: { ...rejection, at: clock.now() } }),
       attempt: 0,
       sandbox: { kind: 'none' },
       containers: {},
@@ -60,6 +63,7 @@ export class PodWorker {
     } else {
       await writePod(files, identity.uid, pod);
       await record.keep({});
+      if (rejection) record.event('Warning', rejection.reason, rejection.message);
     }
     return new PodWorker(work);
   }

@@ -11,6 +11,7 @@ import { anchorSteps } from '../../unit/anchor.ts';
 import { planVolumes } from '../../volumes/plan.ts';
 import { hostnameOf, hostsText, knownAsSteps, knownAsText, nameSteps, resolvText } from '../files.ts';
 import { hostPorts, sandboxSteps, sharesProcesses } from '../sandbox.ts';
+import { giveUsers, hasOwnUsers } from '../users.ts';
 import { volumeFacts } from '../volumes.ts';
 import { factsOf, messageText, type Work } from './work.ts';
 
@@ -21,13 +22,14 @@ export async function makeSandbox(work: Work, signal: AbortSignal): Promise<void
   const { pod } = record;
   try {
     const network = pod.spec?.hostNetwork ? undefined : await deps.network();
+    const users = hasOwnUsers(pod) ? await giveUsers(host, identity, signal) : undefined;
     {
       await using _network = await claimPorts(work, signal);
-      await deps.perform(sandboxSteps(pod, identity, qos, node, network), signal);
+      await deps.perform(sandboxSteps(pod, identity, qos, node, network, users), signal);
     }
     if (sharesProcesses(pod)) {
       const seccomp = defaultSeccomp(await deps.profile(), []);
-      const steps = anchorSteps(identity, qos, { seccomp, cgroups: cgroupVersion() });
+      const steps = anchorSteps(identity, qos, { seccomp, cgroups: cgroupVersion(), users });
       await deps.perform(steps, signal);
     }
     const volumes = await volumeFacts(deps, pod, identity, factsOf(work), record.teller(), signal);
@@ -92,9 +94,13 @@ async function writeNames(
   signal: AbortSignal,
 ): Promise<void> {
   const { node, host } = deps;
-  const [hosts = '', resolv = ''] = await Promise.all(
-    ['/etc/hosts', '/run/systemd/resolve/resolv.conf', '/etc/resolv.conf'].map(path => host.files.read(path)),
-  ).then(([etc, real, own]) => [etc, real ?? own]);
+  const names = node.resolvConf
+    ? [node.resolvConf]
+    : ['/run/systemd/resolve/resolv.conf', '/etc/resolv.conf'];
+  const [hosts = '', ...found] = await Promise.all(
+    ['/etc/hosts', ...names].map(path => host.files.read(path)),
+  );
+  const resolv = found.find(text => text !== undefined) ?? '';
   const texts = {
     hosts: hostsText(pod, identity, node, ips, hosts),
     resolv: resolvText(pod, identity, node, resolv),
