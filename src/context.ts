@@ -58,6 +58,15 @@ export async function makeContext(
     return openSource(parseReference(reference), options, wanted);
   };
 
+  const inUse = async () => {
+    const { podsInUse } = await import('./pod/worker/in-use.ts');
+    const [ofApps, ofPods] = await Promise.all([(await apps()).inUse(signal), podsInUse(host.files)]);
+    return {
+      manifests: new Set([...ofApps.manifests, ...ofPods.manifests]),
+      layers: new Set([...ofApps.layers, ...ofPods.layers]),
+    };
+  };
+
   const unrecovered = once(async (): Promise<Applier<AnyStep>> => {
     const [{ makeApplier }, { hostExecutors, loadLater }, { systemdExecutors }] = await Promise.all([
       import('./host/apply.ts'),
@@ -69,14 +78,7 @@ export async function makeContext(
         store: await store(),
         host,
         open: openImage,
-        inUse: async () => {
-          const { podsInUse } = await import('./pod/worker/in-use.ts');
-          const [ofApps, ofPods] = await Promise.all([(await apps()).inUse(signal), podsInUse(host.files)]);
-          return {
-            manifests: new Set([...ofApps.manifests, ...ofPods.manifests]),
-            layers: new Set([...ofApps.layers, ...ofPods.layers]),
-          };
-        },
+        inUse,
         progress: event => listeners.progress?.(event),
         pulled: image => listeners.pulled?.(image),
         removed: removed => listeners.removed?.(removed),
@@ -234,6 +236,7 @@ export async function makeContext(
     applier,
     store,
     systemd,
+    inUse,
     async apps() {
       await applier();
       return apps();

@@ -49,11 +49,14 @@ async function main(argv: readonly string[]): Promise<number> {
       process.stdout.write(helpOfAll(below));
       return words[1] === undefined ? 125 : 0;
     }
+    const { meantCommand } = await import('./cli/meant.ts');
+    const known = entries.filter(({ hidden }) => !hidden).map(({ name }) => name);
+    const meant = meantCommand(words, known);
     const names = below.map(entry => entry.name.slice(first.length + 1)).join(', ');
     throw new SpawnletError(
       'ERR_USAGE',
       names ? `${first} needs one of ${names}` : `there is no command '${first}'`,
-      { hint: elsewhere[first] ?? 'spawnlet help' },
+      { hint: elsewhere[first] ?? (meant === undefined ? 'spawnlet help' : `is 'spawnlet ${meant}' meant?`) },
     );
   }
   const command = await found.entry.load();

@@ -126,6 +126,16 @@ export function parseSize(flag: string, text: string): number {
   throw flagError(flag, text, 'a size is a number with b, k, m or g behind it: 512m');
 }
 
+/** Docker's least, below which no program begins. */
+const leastMemory = 6 * 1024 ** 2;
+
+/** `--memory`. */
+export function parseMemory(text: string): number {
+  const size = parseSize('memory', text);
+  if (size >= leastMemory) return size;
+  throw flagError('memory', text, 'no container starts with less than 6m');
+}
+
 export function parseNumber(flag: string, text: string, least: number): number {
   const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
   if (value >= least) return value;

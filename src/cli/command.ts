@@ -2,6 +2,7 @@
  * Commands as data: help, completion, the documentation and the parser all read the same definition.
  */
 import { SpawnletError } from '../host/error.ts';
+import { nearest } from '../host/nearest.ts';
 import type { Context } from './context.ts';
 
 export interface Option {
@@ -87,8 +88,8 @@ export const dryRunOption = {
   'dry-run': { type: 'boolean', help: 'print what would be done, change nothing' },
 } as const satisfies Options;
 
-function usageError(command: Command, message: string): SpawnletError {
-  return new SpawnletError('ERR_USAGE', message, { hint: `spawnlet ${command.name} --help` });
+function usageError(command: Command, message: string, hint = ''): SpawnletError {
+  return new SpawnletError('ERR_USAGE', message, { hint: `${hint}spawnlet ${command.name} --help` });
 }
 
 function lookup(command: Command, flag: string): [string, Option] {
@@ -102,7 +103,8 @@ function lookup(command: Command, flag: string): [string, Option] {
     throw new SpawnletError('ERR_FLAG_REFUSED', `${flag} is not supported by ${command.name}`, {
       hint: instead,
     });
-  throw usageError(command, `${command.name} has no flag ${flag}`);
+  const meant = flag.startsWith('--') ? nearest(name, Object.keys(command.options)) : undefined;
+  throw usageError(command, `${command.name} has no flag ${flag}`, meant && `is --${meant} meant? `);
 }
 
 /**

@@ -4,7 +4,7 @@ import type { AppStep } from '../app/plan.ts';
 import type { Applier } from '../host/apply.ts';
 import type { Host } from '../host/host.ts';
 import type { ImageStep } from '../image/executors.ts';
-import type { Removed } from '../image/garbage.ts';
+import type { InUse, Removed } from '../image/garbage.ts';
 import type { LayerProgress } from '../image/pull.ts';
 import type { Store } from '../image/store.ts';
 import type { StoredImage } from '../image/stored-image.ts';
@@ -62,6 +62,8 @@ export interface Context {
   /** The applier, after it has undone or finished what a killed command had begun. */
   applier(): Promise<Applier<AnyStep>>;
   store(): Promise<Store>;
+  /** What containers and pods run from, now. */
+  inUse(): Promise<InUse>;
   systemd(): Promise<SystemdClient>;
   apps(): Promise<Apps>;
   /** Images as containers get them: from the store, or fetched. */

@@ -85,12 +85,13 @@ export const doctor = defineCommand({
   async run({ options }, context) {
     if (options.machine !== undefined) return aboutMachine(options.machine, options.output, context);
     const { host, signal } = context;
-    const [{ diagnose, isHealthy }, { makePlace, probes }] = await Promise.all([
+    const [{ diagnose, isHealthy }, { makePlace, probes }, { podProbes }] = await Promise.all([
       import('../app/doctor/diagnosis.ts'),
       import('../app/doctor/probes.ts'),
+      import('../kubelet/doctor.ts'),
     ]);
     await using place = await makePlace(host);
-    const rows = await diagnose(probes, place, signal);
+    const rows = await diagnose([...probes, ...podProbes], place, signal);
     if (options.output === undefined || options.output === 'table') process.stdout.write(report(rows));
     else await print(rows, options.output);
     return isHealthy(rows) ? 0 : 1;

@@ -180,6 +180,12 @@ export const prune = defineCommand({
   examples: [['spawnlet image prune -a', 'only what containers use stays']],
   async run({ options }, context) {
     tellRemoved(context);
+    if (options['dry-run']) {
+      const store = await context.store();
+      const names = await store.prunable(options, () => context.inUse(), context.signal);
+      process.stdout.write(names.map(name => `remove image ${name}\n`).join('') || 'nothing to do\n');
+      return 0;
+    }
     await apply(context, 'image prune', { do: 'prune-images', all: options.all }, options['dry-run']);
     return 0;
   },

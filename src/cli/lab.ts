@@ -41,15 +41,18 @@ export const up = defineCommand({
   },
   examples: [
     ['spawnlet lab up', 'a Debian 12 host named lab, with this spawnlet in it'],
+    ['spawnlet lab up t', 'one that was shut down, again, with the settings that it has'],
     ['spawnlet lab up t --suite trixie --memory 1g', 'a Debian 13 host in 1 GiB'],
     ['spawnlet lab up b --packages podman,skopeo --nat', 'with more packages, and a way out'],
   ],
   async run({ options, arguments: [name] }, context) {
+    const there = await lab.specOf(context.host, parseName(name ?? defaultName));
     const spec = parseLabSpec({
       ...options,
+      there,
       name,
       packages: options.packages.flatMap(text => text.split(',')),
-      binds: withProgram(options.bind),
+      binds: there && options.bind.length === 0 ? [] : withProgram(options.bind),
     });
     const applier = await context.applier();
     if (options['dry-run']) {

@@ -101,6 +101,7 @@ export const create = defineCommand({
     await using _lock = await context.host.locks.take(`network-${name}`);
     const { steps, takesEffect } = planBridge({ name, uplinks, addresses, gateways, dns }, facts);
     await carryOut(`create network ${name}`, 'undo', steps, options['dry-run'], context);
+    if (!options['dry-run']) process.stdout.write(`${name}\n`);
     if (takesEffect === 'boot')
       process.stderr.write(
         `${uplinks.join(', ')} has an address of this host: ${name} is set up at the next boot, not now.\n`,
@@ -126,6 +127,7 @@ export const rm = defineCommand({
     const ports = facts.links.filter(({ master }) => master === name).map(port => port.name);
     const steps = planBridgeRemoval(name, filesOfBridge(name, files), ports);
     await carryOut(`rm network ${name}`, 'finish', steps, options['dry-run'], context);
+    if (!options['dry-run']) process.stdout.write(`${name}\n`);
     return 0;
   },
 });

@@ -14,6 +14,7 @@ import { authFileOption, defineCommand, type Input, type Options } from './comma
 import { containers, tellDropIns } from './containers.ts';
 import type { Context } from './context.ts';
 import { showProgress } from './progress.ts';
+import { refuseMissingSources, tellForeignAddresses } from './run-checks.ts';
 import { follow, followPipes, refuseFalseTerminal, streamsOf, terminalSize } from './terminal.ts';
 
 const options = {
@@ -273,7 +274,7 @@ async function requestOf(
     ...optional('user', given.user),
     ...optional('workdir', given.workdir === undefined ? undefined : flags.parseWorkdir(given.workdir)),
     ...optional('hostname', given.hostname === undefined ? undefined : flags.parseHostname(given.hostname)),
-    ...optional('memory', given.memory === undefined ? undefined : flags.parseSize('memory', given.memory)),
+    ...optional('memory', given.memory === undefined ? undefined : flags.parseMemory(given.memory)),
     ...optional('cpus', given.cpus === undefined ? undefined : flags.parseNumber('cpus', given.cpus, 0.01)),
     ...optional(
       'pids',
@@ -426,6 +427,8 @@ async function runImage(input: RunInput, context: Context): Promise<number> {
   if (attached && !input.options['dry-run']) refuseFalseTerminal(request);
   context.tlsVerify = request.tlsVerify;
   context.authFile = request.authFile;
+  refuseMissingSources(request);
+  tellForeignAddresses(request);
   using _progress = showProgress(context);
   // What is only printed can be on a machine without systemd.
   const apps = input.options['dry-run'] ? await context.apps() : await containers(context);

@@ -26,7 +26,7 @@ export type ImageStep =
     }
   /** Names or IDs. */
   | { readonly do: 'remove-image'; readonly images: readonly string[] }
-  /** `all`: also images with a name that no app runs from. */
+  /** `all`: also images with a name that no container runs from. */
   | { readonly do: 'prune-images'; readonly all: boolean };
 
 export interface ImageDependencies {
@@ -78,7 +78,7 @@ export function imageExecutors(dependencies: ImageDependencies): Executors<Image
     'prune-images': {
       clean,
       describe: step =>
-        step.all ? 'remove all images that no app runs from' : 'remove images without a name',
+        step.all ? 'remove all images that no container runs from' : 'remove images without a name',
       satisfied: async () => false,
       apply: async (step, signal) => {
         removed?.(await store.prune(step, inUse, signal));

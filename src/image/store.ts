@@ -120,11 +120,29 @@ export class Store {
    * needs, among them what killed processes left.
    */
   prune(options: { readonly all: boolean }, inUse: FindInUse, signal: AbortSignal): Promise<Removed> {
-    return this.#sweep(inUse, signal, async (rows, { manifests }) =>
-      rows.filter(
-        row => manifests.has(row.digest) || (!options.all && row.annotations[nameAnnotation] !== undefined),
-      ),
+    return this.#sweep(inUse, signal, async (rows, used) =>
+      rows.filter(row => staysAfter(row, options, used)),
     );
+  }
+
+  /** Names of the images that {@link prune} would remove now, or the digests of those without one. */
+  async prunable(
+    options: { readonly all: boolean },
+    inUse: FindInUse,
+    signal: AbortSignal,
+  ): Promise<string[]> {
+    return this.exclusively(signal, async () => {
+      const used = await this.#used(inUse);
+      const gone = (await this.#index.rows()).filter(row => !staysAfter(row, options, used));
+      return gone.map(row => row.annotations[nameAnnotation] ?? row.digest).sort(compare);
+    });
+  }
+
+  /** What containers run from, and what is leased: leases first, as who holds one gives it up when what uses it is there. */
+  async #used(inUse: FindInUse): Promise<InUse> {
+    const leased = await leasedKeys(this.directory, this.#host);
+    const { manifests, layers } = await inUse();
+    return { manifests: new Set([...manifests, ...leased]), layers: new Set([...layers, ...leased]) };
   }
 
   /** Takes away what killed processes left: layers and blobs that no image, lease or app needs, and halves of them. */
@@ -195,16 +213,16 @@ export class Store {
     choose: (rows: Row[], used: InUse) => Promise<Row[]>,
   ): Promise<Removed> {
     const { removed, directories } = await this.exclusively(signal, async () => {
-      // Leases first: who holds one gives it up when the app that is in use is there.
-      const leased = await leasedKeys(this.directory, this.#host);
-      const { manifests, layers } = await inUse();
-      const used = { manifests: new Set([...manifests, ...leased]), layers: new Set([...layers, ...leased]) };
+      const used = await this.#used(inUse);
       return sweep(this.#index, this.layers, used, rows => choose(rows, used));
     });
     for (const directory of directories) await this.layers.discard(directory);
     return removed;
   }
 }
+
+const staysAfter = (row: Row, { all }: { readonly all: boolean }, { manifests }: InUse): boolean =>
+  manifests.has(row.digest) || (!all && row.annotations[nameAnnotation] !== undefined);
 
 /** Opens the store, making its directory if there is none. Nobody but root may pass it: layers hold set-id files. */
 export async function openStore(directory: string, host: Host): Promise<Store> {

@@ -5,6 +5,7 @@ import { initBelow } from '../host/pid-namespace.ts';
 import { quoted } from '../host/shell.ts';
 import { enteredGroups } from './boot.ts';
 import { parseHierarchies } from './cgroup.ts';
+import { labNotFound, readRecord } from './record.ts';
 import { keeperOf } from './step.ts';
 
 /** The host's number of the process that is 1 in the lab. */
@@ -12,6 +13,7 @@ export async function leaderOf(host: Host, name: string): Promise<number> {
   const keeper = await keeperOf(host, name);
   const leader = keeper && (await initBelow(host.files, keeper.pid));
   if (leader !== undefined) return leader;
+  if (!(await readRecord(host.files, name))) throw labNotFound(name);
   throw new SpawnletError('ERR_LAB_NOT_RUNNING', `lab ${name} is not running`, {
     hint: `spawnlet lab up ${name}`,
   });

@@ -10,7 +10,7 @@ import { labDirectory, stateDirectory } from '../names.ts';
 import { type Hierarchy, parseHierarchies } from './cgroup.ts';
 import { freeAddress, readNetworks } from './network.ts';
 import { downPlan, type LabStep, treePlan, upPlan } from './plan.ts';
-import { type LabRecord, labsDirectory, placesOf, readRecord, readRecords } from './record.ts';
+import { type LabRecord, labNotFound, labsDirectory, placesOf, readRecord, readRecords } from './record.ts';
 import { flagsBeside, type LabSpec } from './spec.ts';
 import { keeperOf } from './step.ts';
 import { recipeOf, treePath, treesDirectory } from './tree.ts';
@@ -154,14 +154,15 @@ async function waitUntilBooted(host: Host, name: string, signal: AbortSignal): P
   }
 }
 
-const notFound = (name: string) =>
-  new SpawnletError('ERR_LAB_NOT_FOUND', `there is no lab ${name}`, { hint: `spawnlet lab up ${name}` });
-
 async function needRecord(host: Host, name: string): Promise<LabRecord> {
   const record = await readRecord(host.files, name);
   if (record) return record;
-  throw notFound(name);
+  throw labNotFound(name);
 }
+
+/** What a lab was made as; undefined if there is none. */
+export const specOf = async (host: Host, name: string): Promise<LabSpec | undefined> =>
+  (await readRecord(host.files, name))?.spec;
 
 async function statusOf(host: Host, record: LabRecord): Promise<LabStatus> {
   const places = placesOf(record.spec.name);
@@ -202,7 +203,7 @@ export async function down(
   signal: AbortSignal,
 ): Promise<void> {
   await using _lock = await host.locks.wait('labs', signal);
-  if (!(await names(host)).includes(name)) throw notFound(name);
+  if (!(await names(host)).includes(name)) throw labNotFound(name);
   const record = await readRecord(host.files, name);
   const networks = await idleNetworks(host, name);
   await applier.apply(downPlan(name, record, await observeHierarchies(host), networks), signal);

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { SpawnletError } from '../host/error.ts';
 import type { Files } from '../host/files.ts';
 import type { Holder } from '../host/process.ts';
 import { labDirectory } from '../names.ts';
@@ -56,3 +57,6 @@ export async function readRecords(files: Files): Promise<LabRecord[]> {
   }
   return records;
 }
+
+export const labNotFound = (name: string): SpawnletError =>
+  new SpawnletError('ERR_LAB_NOT_FOUND', `there is no lab ${name}`, { hint: `spawnlet lab up ${name}` });

@@ -103,3 +103,16 @@ test('specs that differ, differ in a flag', () => {
     }),
   );
 });
+
+test('of a lab that is there, what no flag says is as it is', () => {
+  const there = parseLabSpec({
+    name: 'a',
+    suite: 'trixie',
+    memory: '1g',
+    nat: true,
+    binds: ['/srv'],
+    network: 'n',
+  });
+  assert.deepEqual(parseLabSpec({ name: 'a', there }), there);
+  assert.deepEqual(parseLabSpec({ name: 'a', there, memory: '2g' }), { ...there, memory: 2 ** 31 });
+});

@@ -29,6 +29,8 @@ export interface LabSpec {
 
 /** A spec as flags have it. */
 export interface LabOptions {
+  /** Of a lab that is there: whatever no flag says stays as it is. */
+  readonly there?: LabSpec | undefined;
   readonly name?: string | undefined;
   readonly suite?: string | undefined;
   readonly packages?: readonly string[] | undefined;
@@ -87,22 +89,25 @@ export function parseBind(text: string): Bind {
 
 /** Validates and completes flags. Throws `ERR_LAB_OPTION` that names the flag. */
 export function parseLabSpec(options: LabOptions): LabSpec {
-  const suite = suites.find(name => name === (options.suite ?? 'bookworm'));
+  const { there } = options;
+  const suite = suites.find(name => name === (options.suite ?? there?.suite ?? 'bookworm'));
   if (!suite)
     throw refuse(`--suite ${options.suite} is not known`, `use --suite ${suites.join(' or --suite ')}`);
   const packages = [...new Set(options.packages ?? [])].sort();
   for (const name of packages)
     if (!/^[a-z0-9][a-z0-9.+-]+$/.test(name))
       throw refuse(`'${name}' is no name of a Debian package`, 'write --packages podman,skopeo');
+  const binds = (options.binds ?? []).map(parseBind);
   return {
     name: parseName(options.name ?? defaultName),
     suite,
-    packages,
-    memory: options.memory === undefined ? null : parseMemory(options.memory),
-    cpuPercent: options.cpus === undefined ? null : parseCpus(options.cpus),
-    egress: options.nat ? 'nat' : 'none',
-    binds: (options.binds ?? []).map(parseBind),
-    network: parseName(options.network ?? defaultNetwork),
+    packages: packages.length === 0 && there ? there.packages : packages,
+    memory: options.memory === undefined ? (there?.memory ?? null) : parseMemory(options.memory),
+    cpuPercent: options.cpus === undefined ? (there?.cpuPercent ?? null) : parseCpus(options.cpus),
+    egress: options.nat ? 'nat' : (there?.egress ?? 'none'),
+    binds: binds.length === 0 && there ? there.binds : binds,
+    network:
+      options.network === undefined && there ? there.network : parseName(options.network ?? defaultNetwork),
   };
 }
 

@@ -10,7 +10,7 @@ let images: Fixture;
 let image: string;
 
 before(async () => {
-  images = await useImages({ deb: debianImage({ Labels: { from: 'image' } }) });
+  images = await useImages({ deb: debianImage({ Labels: { from: 'image' } }), spare: debianImage() });
   image = images.ref('deb');
 });
 
@@ -362,4 +362,24 @@ test('a stop while a container is being made does not wait until it is', async (
   await system('systemctl', 'stop', 'slow');
   assert.ok(performance.now() - begin < 30_000);
   await done(['rm', '-f', 'slow']);
+});
+
+test('what cannot come to anything is refused before anything is written', async () => {
+  await refused(['--name=never', '-v', '/nonexist:/data'], 'ERR_FLAG_VALUE');
+  await refused(['--name=never', '-m', '1k'], 'ERR_FLAG_VALUE');
+  assert.doesNotMatch(await done(['ps', '-a']), /never/);
+});
+
+test('a port on an address that the host does not have is published, and it is said', async () => {
+  const { code, err } = await spawnlet(['run', '--rm', '-p', '192.0.2.7:8099:80', image, 'true']);
+  assert.deepEqual([code, /does not have the address 192\.0\.2\.7/.test(err)], [0, true], err);
+  const own = await spawnlet(['run', '--rm', '-p', '127.0.0.2:8099:80', image, 'true']);
+  assert.doesNotMatch(own.err, /does not have/);
+});
+
+test('image prune --dry-run names what would go', async () => {
+  await done(['image', 'pull', images.ref('spare')]);
+  const text = await done(['image', 'prune', '-a', '--dry-run']);
+  assert.match(text, /^remove image .*spare$/m);
+  assert.equal(await done(['image', 'prune', '-a', '--dry-run']), text);
 });

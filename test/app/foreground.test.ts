@@ -95,6 +95,35 @@ test('a container whose command was killed goes on, and can be attached to', asy
   assert.match(await heard('heard'), /heard/);
 });
 
+test('to watch a container that heeds no Ctrl-C, attach can be told to keep signals to itself', async () => {
+  const program = 'trap "" INT; while :; do echo here; sleep 0.05; done';
+  await done(['run', '-d', '--name=stubborn', image, 'sh', '-c', program]);
+  const child = begin('attach', '--sig-proxy=false', 'stubborn');
+  const end = ended(child);
+  await listen(child)('here');
+  child.kill('SIGINT');
+  assert.equal(await end, 130);
+  assert.match(await done(['ps']), /^stubborn /m);
+  await done(['rm', '-f', 'stubborn']);
+});
+
+test('a terminal is refused where standard input is none, at once and before anything is made', async () => {
+  for (const argv of [
+    ['run', '--rm', '-it', '--name=none', image, 'sh'],
+    ['exec', '-it', 'none', 'sh'],
+    ['exec', '-t', 'none', 'sh'],
+  ]) {
+    const { code, err } = await spawnlet(argv, { input: '' });
+    assert.equal(code, 125);
+    assert.match(err, /ERR_NO_TERMINAL.*\n {2}leave -t out/, argv.join(' '));
+  }
+  // Without -i nothing is passed on, and the terminal is the container's alone.
+  assert.match(
+    (await spawnlet(['run', '--rm', '-t', image, 'sh', '-c', 'test -t 1 && echo tty'])).out,
+    /tty/,
+  );
+});
+
 describe('a terminal', { concurrency: 2 }, () => {
   test('is one, of the caller’s size', async () => {
     const child = onTerminal(

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { ended } from '../../src/host/child.ts';
+import { eventually } from '../app/tools.ts';
 import { checkout, host, useLab } from '../harness/lab.ts';
 
 const spawnlet = join(checkout, 'bin/spawnlet');
@@ -28,9 +29,15 @@ test('lab status tells of a lab, and of one that is not there', async t => {
   assert.equal(row.state, 'running');
   assert.equal(row.suite, 'trixie');
   assert.equal(row.address, lab.address);
-  const none = await run(['status', 'no-such-lab']);
-  assert.equal(none.code, 125);
-  assert.match(none.stderr, /ERR_LAB_NOT_FOUND/);
+  for (const words of [
+    ['status', 'no-such-lab'],
+    ['exec', 'no-such-lab', 'true'],
+    ['shell', 'no-such-lab'],
+  ]) {
+    const none = await run(words);
+    assert.equal(none.code, 125);
+    assert.match(none.stderr, /ERR_LAB_NOT_FOUND/, words.join(' '));
+  }
 });
 
 test('lab down takes several names, and tells of each that is not there', async () => {
@@ -39,8 +46,18 @@ test('lab down takes several names, and tells of each that is not there', async 
   assert.match(stderr, /no lab no-such-lab \[ERR_LAB_NOT_FOUND\]\n.*no lab nor-this \[ERR_LAB_NOT_FOUND\]/);
 });
 
-test('a lab that is there with other settings is not changed', async t => {
+test('a lab that is there with other settings is not changed, and without flags it starts as it is', async t => {
   await using lab = await useLab({ test: t });
+  const asItIs = await run(['up', lab.name]);
+  assert.equal(asItIs.code, 0, asItIs.stderr);
+  await run(['exec', lab.name, 'poweroff', '--force']);
+  await eventually(
+    async () => /ERR_LAB_NOT_RUNNING/.test((await run(['exec', lab.name, 'true'])).stderr) || undefined,
+    'it is off',
+  );
+  const started = await run(['up', lab.name]);
+  assert.equal(started.code, 0, started.stderr);
+  assert.equal((await run(['exec', lab.name, 'true'])).code, 0);
   const again = await run(['up', lab.name, '--memory', '1g']);
   assert.equal(again.code, 125);
   assert.match(again.stderr, /this asks for .*--memory 1073741824.*ERR_LAB_EXISTS/);

@@ -1,5 +1,6 @@
 /** The objects of manifests: read, checked as the API server checks them, and refused with all that is wrong. */
 import { SpawnletError } from '../../host/error.ts';
+import { nearest } from '../../host/nearest.ts';
 import { tellFaults } from '../../host/yaml.ts';
 import {
   type ConfigMap,
@@ -16,7 +17,6 @@ import {
 import { checkDeployment, checkJob, checkStatefulSet } from './check/controllers.ts';
 import { checkMetadata, whyNoControllerName } from './check/metadata.ts';
 import { whyNoLabel, whyNoSubdomain } from './check/names.ts';
-import { nearest } from './check/nearest.ts';
 import { checkConfigMap, checkPersistentVolumeClaim, checkSecret } from './check/objects.ts';
 import { type Place, placeOf } from './check/place.ts';
 import { checkPodSpec } from './check/pod.ts';

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
+import { nearest } from '../../../host/nearest.ts';
 import type { Json } from '../../../host/step.ts';
 import { nodeOf } from '../../../machine/shape.ts';
 import { fieldsOf, isTypeName, type Pod, type PodSpec, type TypeName } from '../../api/kubernetes.ts';
 import { parseManifest } from '../manifest.ts';
 import { type Mistake, pathText } from '../path.ts';
 import { wordFields } from './enumerations.ts';
-import { nearest } from './nearest.ts';
 import { readObject } from './read.ts';
 
 async function read<T extends object>(type: TypeName, source: string) {

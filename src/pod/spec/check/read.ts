@@ -2,6 +2,8 @@
  * Reads a node as an object of the API: the fields that its type has, each with a value of the right kind. What is wrong is
  * noted, and the zero value stands in its place, so that the rest can be read and checked all the same.
  */
+
+import { nearest } from '../../../host/nearest.ts';
 import type { Node } from '../../../host/yaml.ts';
 import {
   type Field,
@@ -13,7 +15,6 @@ import {
 import { supportOf } from '../fields.ts';
 import type { Mistake, Path } from '../path.ts';
 import { wordsOf } from './enumerations.ts';
-import { nearest } from './nearest.ts';
 import { acceptScalar, scalarNames, shown } from './scalars.ts';
 
 /** An object of `type` at `path`; what is wrong with it is added to `mistakes`. `T` must be the type of that name. */
