@@ -378,4 +378,7 @@ test('what the engine cannot give is refused by name, and a pod may name another
     ),
   });
   assert.equal(taken, 0);
+  const flags = ['--default-runtime', 'host', '--allow-unverified-packages'];
+  const plan = await done(['kubelet', 'install', '--dry-run', ...flags]);
+  assert.match(plan, /ExecStart=.* kubelet --default-runtime=host --allow-unverified-packages$/m);
 });

@@ -15,6 +15,7 @@
 import assert from 'node:assert/strict';
 import { access, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
+import { systemChildren } from '../../src/host/child.ts';
 import { eventually, spawnlet, system } from '../app/tools.ts';
 import { useDebArchive } from '../harness/deb-archive.ts';
 import { apply, gone, isReady, podNamed, podOf, remove, type TestAgent, until, useAgent } from './agent.ts';
@@ -79,7 +80,7 @@ test('1.3 names: a pod whose name has a dot is one pod, not another container of
   await gone('a.b');
 });
 
-test('1.3, 1.7 units: limits and the slice are set, and privileges and devices are not left open', async () => {
+test('1.3, 1.7 units: systemd takes them whole; limits and the slice are set, and privileges and devices are not left open', async () => {
   const resources = { limits: { memory: '64Mi', cpu: '1' }, requests: { cpu: '100m' } };
   await apply('limits', podOf('limits', [sh('main', forever, { resources })]));
   const { metadata } = await until('limits', 'is ready', isReady);
@@ -98,6 +99,9 @@ test('1.3, 1.7 units: limits and the slice are set, and privileges and devices a
       .map(line => line.split('=', 2) as [string, string]),
   );
   assert.match(values.get('Slice') ?? '', /^kubepods-burstable-pod/);
+  const unit = `pod-default-limits-main-${metadata?.uid}.service`;
+  const verified = await systemChildren.capture(['systemd-analyze', 'verify', unit]);
+  assert.deepEqual([verified.code, verified.stderr], [0, '']);
   const { Slice: _slice, ...rest } = Object.fromEntries(values);
   assert.deepEqual(rest, {
     MemoryMax: '67108864',
