@@ -81,7 +81,7 @@ export const ofPods = (): Promise<string> =>
   system(
     'sh',
     '-c',
-    `find /run/netns /run/spawnlet/netns /run/spawnlet/pods /run/spawnlet/cni /var/lib/spawnlet/pods -mindepth 1 2>/dev/null | grep -v lock | sort
+    `find /run/netns /run/spawnlet/netns /run/spawnlet/pods /run/spawnlet/cni /var/lib/spawnlet/pods -mindepth 1 2>/dev/null | grep -vE 'lock|last_reserved_ip|cni/[^/]*$' | sort
      ls /run/systemd/system /run/systemd/system.control 2>/dev/null | grep -E '^(\\.|pod-|kubepods)' | grep -vE '^kubepods(-[a-z]*)?.slice'
      systemctl list-units --all --plain --no-legend 'pod-*' 'kubepods-*pod*'
      find /sys/fs/cgroup -name 'kubepods*-pod*' -o -name 'pod-*'
