@@ -162,31 +162,34 @@ export class Apps {
   async create(plan: RunPlan, signal: AbortSignal): Promise<void> {
     const { name } = plan.request;
     await using _lock = await this.#deps.host.locks.take(`app-${name}`);
-    await this.#refuseTaken(name, signal);
+    const { loaded } = await this.#refuseTaken(name, signal);
     const store = await this.#deps.store();
     await using _lease = await store.hold(plan.image.digest, plan.image.layerKeys, signal);
     const { applier, host } = this.#deps;
-    if (plan.network.kind !== 'bridged') return applier.apply(planRun(plan), signal);
+    if (plan.network.kind !== 'bridged') return applier.apply(planRun({ ...plan, loaded }), signal);
     const { connectionOf, decidedAgain, lockNetwork, planBridge } = await import('./network.ts');
     // Until the container is kept, nobody else is given its address, and nobody takes the bridge away.
     await using _network = await lockNetwork(host.locks, signal);
     const network = await decidedAgain(host, plan.network);
     await applier.apply(planBridge(network), signal);
     const spec = { ...plan.spec, network: connectionOf(plan.request, network) };
-    await applier.apply(planRun({ ...plan, network, spec }), signal);
+    await applier.apply(planRun({ ...plan, network, spec, loaded }), signal);
   }
 
-  async #refuseTaken(name: string, signal: AbortSignal): Promise<void> {
+  /** Tells whether systemd has the unit of an earlier container of this name in memory. */
+  async #refuseTaken(name: string, signal: AbortSignal): Promise<{ readonly loaded: boolean }> {
     if (await this.#isThere(name, signal)) {
       throw new SpawnletError('ERR_NAME_TAKEN', `there is a container ${name} already`, {
         hint: `choose another --name, or: spawnlet rm -f ${name}`,
       });
     }
-    const path = await this.#foreignUnit(unitOf(name), signal);
-    if (path === undefined) return;
-    throw new SpawnletError('ERR_NAME_TAKEN', `${unitOf(name)} is a unit that is not spawnlet's (${path})`, {
-      hint: 'choose another --name',
-    });
+    const found = await this.#foreignUnit(unitOf(name), signal);
+    if (found === 'none' || found === 'loaded') return { loaded: found === 'loaded' };
+    throw new SpawnletError(
+      'ERR_NAME_TAKEN',
+      `${unitOf(name)} is a unit that is not spawnlet's (${found.why})`,
+      { hint: 'choose another --name' },
+    );
   }
 
   /** True if there is a container of that name; one of `--rm` that has ended is let go first. */
@@ -224,21 +227,24 @@ export class Apps {
   }
 
   /**
-   * Where a unit lies, or that it is loaded. Its properties would tell, but systemd goes through all of its directories to
-   * say that it has no such unit: 10 ms.
+   * Where a unit lies, that it runs, or that it is only in memory. Its properties would tell, but systemd goes through all of
+   * its directories to say that it has no such unit: 10 ms.
    */
-  async #foreignUnit(unit: string, signal: AbortSignal): Promise<string | undefined> {
+  async #foreignUnit(
+    unit: string,
+    signal: AbortSignal,
+  ): Promise<'none' | 'loaded' | { readonly why: string }> {
     for (const directory of unitPath) {
       const path = `${directory}/${unit}`;
-      if (await this.#deps.host.files.look(path)) return path;
+      if (await this.#deps.host.files.look(path)) return { why: path };
     }
     const systemd = await this.#deps.systemd();
-    if (!(await systemd.isLoaded(unit, signal))) return undefined;
+    if (!(await systemd.isLoaded(unit, signal))) return 'none';
     // What has failed stays loaded though its file is gone, such as a run of `--rm` that was killed.
     if (['active', 'activating'].includes(await systemd.unitProperty(unit, 'ActiveState', signal)))
-      return 'it runs';
+      return { why: 'it runs' };
     await systemd.resetFailedUnit(unit, signal);
-    return undefined;
+    return 'loaded';
   }
 
   /** What attaches to a run of a container, and waits for it. */

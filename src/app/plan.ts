@@ -76,6 +76,8 @@ export interface RunPlan {
   readonly attached: boolean;
   readonly enable: boolean;
   readonly health: Healthcheck | undefined;
+  /** systemd has a unit of this name in memory, of a container that was removed: another unit wants it. */
+  readonly loaded?: boolean;
   /** The compiled form of the seccomp filter, for crun. */
   readonly filter?: string;
   /** Words that run spawnlet, for a unit that fetches its image before it starts. */
@@ -101,6 +103,7 @@ export function planRun(plan: RunPlan): Plan<AppStep> {
         mode: 0o644,
       },
       ...(isTimed(plan.health) ? healthSteps(request, plan.health, plan.spawnlet) : []),
+      ...(plan.loaded ? [{ do: 'reload-manager', name: unit } as const] : []),
       ...(plan.enable ? [{ do: 'enable-unit', name: unit } as const] : []),
       { do: 'start-unit', name: unit, fresh: true },
     ],
@@ -217,6 +220,8 @@ export function planRemove({ name, removeAfterwards, enabled, timed, network }: 
       { do: 'remove', path: unitPathOf(name, removeAfterwards) },
       { do: 'remove', path: directoryOf(name) },
       { do: 'reset-failed-unit', name: unit },
+      // What another unit wants stays in memory, and would start without its file.
+      { do: 'reload-manager', name: unit },
       ...(network === 'other' ? [] : network.bridge),
     ],
   };

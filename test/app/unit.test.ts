@@ -94,6 +94,40 @@ test('a name that is taken is refused, by a container and by any other unit', as
   assert.match(await system('systemctl', 'is-active', 'taken', 'dbus'), /^active\nactive$/m);
 });
 
+/** When systemd last read all unit files. */
+const loadedAt = () => system('systemctl', 'show', '-P', 'UnitsLoadTimestampMonotonic');
+
+test('a name that was removed runs the new unit, though systemd had kept the old one for others that want it', async () => {
+  const dependant = '/etc/systemd/system/dependant.service';
+  await writeFile(
+    dependant,
+    '[Unit]\nWants=kept.service\nAfter=kept.service\n[Service]\nExecStart=sleep 9999\n',
+  );
+  const make = (...flags: readonly string[]) =>
+    done(['run', '-d', '--network=none', '--name=kept', '--enable', ...flags, image, 'sleep', 'infinity']);
+  const before = await loadedAt();
+  await make('-m50m');
+  assert.equal(await loadedAt(), before, 'a new unit costs no reload');
+  await system('systemctl', 'daemon-reload');
+  await system('systemctl', 'start', 'dependant');
+  await done(['rm', '-f', 'kept']);
+  assert.equal(await system('systemctl', 'show', '-P', 'LoadState', 'kept'), 'not-found\n');
+  await make('-m200m', '--restart=always');
+  const shown = await system('systemctl', 'show', '-pMemoryMax', '-pRestart', 'kept');
+  assert.deepEqual(shown.trim().split('\n').sort(), [`MemoryMax=${200 << 20}`, 'Restart=always']);
+  await done(['rm', '-f', 'kept']);
+  await system('systemctl', 'stop', 'dependant');
+  await rm(dependant);
+  await system('systemctl', 'daemon-reload');
+});
+
+test('rm of a container that nothing else wants reads no unit files again', async () => {
+  await done(['run', '-d', '--network=none', '--name=plain', image, 'sleep', 'infinity']);
+  const before = await loadedAt();
+  await done(['rm', '-f', 'plain']);
+  assert.equal(await loadedAt(), before);
+});
+
 test('a drop-in is honoured, and stays', async () => {
   await mkdir('/etc/systemd/system/tuned.service.d');
   await writeFile('/etc/systemd/system/tuned.service.d/mine.conf', '[Service]\nMemoryMax=123M\n');
