@@ -528,11 +528,22 @@ export class Apps {
   /**
    * Fetches a container's image anew and renews its bundle: what a unit with `--pull always` does before it starts. Its
    * files of the old image go; volumes stay. The unit's text is not changed, so that systemd has nothing to reload.
+   *
+   * @throws ERR_RUNNING if the unit is not about to start, or is another container's by the time that the image is here
    */
   async refresh(name: string, signal: AbortSignal): Promise<'unchanged' | 'renewed'> {
     const app = await this.get(name, signal);
     const plan = await this.prepare(app.request, { gate: false, attached: false, enable: false }, signal);
     if (plan.image.digest === app.imageDigest) return 'unchanged';
+    await using _lock = await this.#deps.host.locks.wait(`app-${name}`, signal);
+    const now = await this.get(name, signal);
+    const isSame = now.created === app.created && now.imageDigest === app.imageDigest;
+    if (!isSame || now.unit.SubState !== 'start-pre') {
+      const what = isSame ? `is ${now.state.kind}` : 'has been made anew meanwhile';
+      throw new SpawnletError('ERR_RUNNING', `${name} ${what}, so its image is not renewed`, {
+        hint: `systemctl restart ${unitOf(name)}`,
+      });
+    }
     const at = directoryOf(name);
     const store = await this.#deps.store();
     await using _lease = await store.hold(plan.image.digest, plan.image.layerKeys, signal);

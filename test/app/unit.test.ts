@@ -175,6 +175,76 @@ test('with --pull always it fetches its image before each start, and starts with
   assert.equal(await start(), 'second\n');
 });
 
+/** Processes that fetch the image of a container. */
+const fetchers = (name: string) =>
+  system(
+    'sh',
+    '-c',
+    `cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 'refres[h] ${name}' || :`,
+  );
+
+test('a fetch before a start ends with the unit, and renews no container that runs or is another', async () => {
+  const marking = (word: string) =>
+    debianImage({ Cmd: ['sh', '-c', `echo ${word} > /mark; exec sleep infinity`] });
+  const made = { 'app/slow:1': marking('first') };
+  let held:
+    | { readonly asked: PromiseWithResolvers<void>; readonly go: PromiseWithResolvers<void> }
+    | undefined;
+  await using registry = await startFakeRegistry({
+    images: made,
+    script: async () => {
+      held?.asked.resolve();
+      await held?.go.promise;
+      return false;
+    },
+  });
+  const hold = () => (held = { asked: Promise.withResolvers(), go: Promise.withResolvers() });
+  const begin = async () => {
+    const { asked, go } = hold();
+    await system('systemctl', 'start', '--no-block', 'slow');
+    await asked.promise;
+    return go;
+  };
+  const mark = () => done(['exec', 'slow', 'cat', '/mark']);
+  const started = async () => (await spawnlet(['exec', 'slow', 'cat', '/mark'])).out !== '' || undefined;
+  await done([
+    'run',
+    '-d',
+    '--name=slow',
+    '--network=none',
+    '--pull=always',
+    '--stop-timeout=0',
+    '--tls-verify=false',
+    `${registry.host}/app/slow:1`,
+  ]);
+  await done(['stop', 'slow']);
+  made['app/slow:1'] = marking('second');
+
+  const late = await begin();
+  await system('systemctl', 'kill', '--kill-whom=control', '--signal=KILL', 'slow');
+  await eventually(started, 'it starts without the fetch');
+  late.resolve();
+  await eventually(async () => (await fetchers('slow')) === '0\n', 'the fetch has ended');
+  assert.equal(await readFile('/var/lib/spawnlet/app/slow/upper/mark', 'utf8'), 'first\n');
+  await done(['stop', 'slow']);
+
+  const never = await begin();
+  await done(['rm', '-f', 'slow']);
+  await eventually(async () => (await fetchers('slow')) === '0\n', 'the fetch has ended with the unit');
+  never.resolve();
+  await done([
+    'run',
+    '-d',
+    '--name=slow',
+    '--network=none',
+    image,
+    'sh',
+    '-c',
+    'echo other > /mark; sleep 999',
+  ]);
+  assert.equal(await mark(), 'other\n');
+});
+
 test('with --pull always it fetches its image with the credentials that it was made with, whose file alone is noted', async () => {
   const made = { 'app/private:1': debianImage({ Cmd: ['echo', 'first'] }) };
   const auth = Buffer.from('me:a-password').toString('base64');
