@@ -198,9 +198,9 @@ test('a fetch before a start ends with the unit, and renews no container that ru
       return false;
     },
   });
-  const hold = () => (held = { asked: Promise.withResolvers(), go: Promise.withResolvers() });
   const begin = async () => {
-    const { asked, go } = hold();
+    const [asked, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    held = { asked, go };
     await system('systemctl', 'start', '--no-block', 'slow');
     await asked.promise;
     return go;
