@@ -3,8 +3,10 @@ import { engines } from '../engine/engines.ts';
 import { filterAnnotation } from '../engine/filter-cache.ts';
 import { journalSteps } from '../engine/log-namespace.ts';
 import { runDirectoryOf } from '../engine/script.ts';
+import { signalName } from '../engine/signal.ts';
 import { containerUnit } from '../engine/unit.ts';
 import type { Plan } from '../host/apply.ts';
+import type { Holder } from '../host/process.ts';
 import type { HostStep } from '../host/step.ts';
 import { appsDirectory, persistentUnits, stateDirectory, transientUnits, unitPath } from '../names.ts';
 import { networkFile } from '../network/container-file.ts';
@@ -32,6 +34,9 @@ export const unitPathOf = (name: string, removeAfterwards: boolean): string =>
 /** The FIFO at which a container waits until `spawnlet run` has attached. */
 export const gateOf = (name: string): string => `${runDirectoryOf(name)}/gate`;
 
+/** Names who waits until the container is made, and lets its program run then: it is gone once that has happened. */
+export const waitingFileOf = (directory: string): string => `${directory}/waiting`;
+
 /** Notes in the bundle from which `ps`, `inspect` and a later start know what the container was made of. */
 export const annotation = {
   request: 'io.spawnlet.request',
@@ -40,6 +45,8 @@ export const annotation = {
   layers: 'io.spawnlet.layers',
   created: 'io.spawnlet.created',
   health: 'io.spawnlet.health',
+  /** podman's name for it. */
+  stopSignal: 'org.opencontainers.image.stopSignal',
 } as const;
 
 /** Names that containers know their host by: podman's and Docker's. */
@@ -72,6 +79,8 @@ export interface RunPlan {
   readonly now: number;
   /** Whether somebody waits until the container is made, before the program runs. */
   readonly gate: boolean;
+  /** Who that is. */
+  readonly self: Holder;
   /** Whether they take its streams then. */
   readonly attached: boolean;
   readonly enable: boolean;
@@ -160,6 +169,7 @@ export function bundleFiles(plan: RunPlan): AppStep[] {
       [annotation.layers]: image.layerKeys.join(','),
       [annotation.created]: new Date(now).toISOString(),
       ...(health && { [annotation.health]: JSON.stringify(health) }),
+      [annotation.stopSignal]: signalName(spec.stopSignal),
       ...(filter !== undefined && { [filterAnnotation]: filter }),
     }),
     undefined,
@@ -177,13 +187,19 @@ export function bundleFiles(plan: RunPlan): AppStep[] {
 }
 
 /** The start script makes the FIFOs that are listed here. */
-function gateSteps({ request, gate, attached }: RunPlan): AppStep[] {
+function gateSteps({ request, spec, gate, attached, self }: RunPlan): AppStep[] {
   if (!gate) return [];
   const streams = attached ? engines[request.engine].fifos(request.stdin) : [];
   const run = runDirectoryOf(request.name);
   return [
     directory(run, 0o700),
     { do: 'write-file', path: `${run}/fifos`, content: `${['gate', ...streams].join(' ')}\n`, mode: 0o600 },
+    {
+      do: 'write-file',
+      path: waitingFileOf(spec.directory),
+      content: `${JSON.stringify(self)}\n`,
+      mode: 0o600,
+    },
   ];
 }
 

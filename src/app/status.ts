@@ -70,15 +70,21 @@ type Observed = Pick<
   | 'ExecMainExitTimestamp'
 >;
 
-/** What a container is doing, from its unit and the record of its last run. */
+/**
+ * What a container is doing, from its unit and the record of its last run.
+ *
+ * @param isMade false while the unit runs, and the engine has not made the container yet
+ */
 export function stateOf(
   unit: Observed,
   record: RunRecord | undefined,
   numbers: Readonly<Record<string, number>>,
+  isMade = true,
 ): AppState {
   switch (unit.ActiveState) {
     case 'active':
     case 'reloading':
+      if (!isMade) return { kind: 'starting' };
       return { kind: 'running', since: Math.floor(unit.ActiveEnterTimestamp / millisecond) };
     case 'activating':
       return unit.SubState.startsWith('auto-restart')

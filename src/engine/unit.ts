@@ -102,7 +102,10 @@ const fetching = (name: string, [program = '', ...words]: readonly string[]): As
     execLine(
       [
         '/usr/bin/systemd-run',
-        ...['--quiet', '--wait', '--collect', '--pipe'],
+        '--quiet',
+        '--wait',
+        '--collect',
+        '--pipe',
         `--description=Fetch the image of container ${name}`,
         `--property=BindsTo=${name}.service`,
         '--',
