@@ -19,6 +19,7 @@ import { type ContainerNetwork, readContainerNetwork } from '../network/containe
 import type { SystemdClient } from '../systemd/client.ts';
 import type { SystemdStep } from '../systemd/executors.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
+import { type Bundle, damaged, parseBundle, unknown } from './bundle-file.ts';
 import { hostFacts, imageFacts } from './facts.ts';
 import {
   afterResult,
@@ -40,6 +41,7 @@ import {
   planRun,
   type RunPlan,
   unitOf,
+  unitPathOf,
   waitingFileOf,
 } from './plan.ts';
 import type { RunRequest } from './request.ts';
@@ -75,12 +77,6 @@ export interface App {
   readonly network: ContainerNetwork | undefined;
   /** How it is asked whether it is well, and what it said; undefined if it is not. */
   readonly health: { readonly check: Healthcheck; readonly known: Health } | undefined;
-}
-
-interface Bundle {
-  readonly process: ProcessSpec;
-  readonly annotations: Readonly<Record<string, string>>;
-  readonly [key: string]: unknown;
 }
 
 const placeOf = (name: string) => ({ name, unit: unitOf(name), directory: directoryOf(name) });
@@ -328,7 +324,8 @@ export class Apps {
     if (text === undefined) return undefined;
     const unit = await (await this.#deps.systemd()).unitProperties(unitOf(name), signal);
     const record = parseRecord(await files.read(`${directoryOf(name)}/record`));
-    const bundle = JSON.parse(text) as Bundle;
+    const bundle = parseBundle(text);
+    if (!bundle) return this.#damaged(name, unit, record);
     const notes = bundle.annotations;
     const request = JSON.parse(notes[annotation.request] ?? '{}') as RunRequest;
     // systemd-nspawn tells nobody.
@@ -392,9 +389,25 @@ export class Apps {
 
   async #unwell(name: string, action: OnFailure, signal: AbortSignal): Promise<void> {
     const systemd = await this.#deps.systemd();
-    if (action === 'kill') await this.kill(name, constants.signals.SIGKILL, signal);
+    // Not as somebody kills it: its restart policy holds.
+    if (action === 'kill')
+      await this.#kill(await this.running(name, signal), constants.signals.SIGKILL, signal);
     if (action === 'stop') await systemd.stopUnit(unitOf(name), 'replace', signal);
     if (action === 'restart') await (await systemd.enqueue('restart', unitOf(name), 'replace', signal)).done;
+  }
+
+  /** What is known of a container whose bundle cannot be read. */
+  async #damaged(name: string, unit: UnitProperties, record: RunRecord | undefined): Promise<App> {
+    const { files } = this.#deps.host;
+    const isTransient = (await files.look(unitPathOf(name, true))) !== undefined;
+    return {
+      ...unknown,
+      name,
+      request: { ...unknown.request, name, removeAfterwards: isTransient },
+      unit,
+      record,
+      network: await readContainerNetwork(files, directoryOf(name)),
+    };
   }
 
   /** {@link find}, or `ERR_NO_CONTAINER`. */
@@ -408,7 +421,8 @@ export class Apps {
 
   /** Starts a container and waits until it is made. @throws ERR_START */
   async start(name: string, signal: AbortSignal): Promise<void> {
-    const { request } = await this.get(name, signal);
+    const { request, state } = await this.get(name, signal);
+    if (state.kind === 'damaged') throw damaged(name);
     const systemd = await this.#deps.systemd();
     // A start by hand does not count for the limit of `--restart on-failure:N`.
     await systemd.resetFailedUnit(unitOf(name), signal);
@@ -497,6 +511,7 @@ export class Apps {
   async running(name: string, signal: AbortSignal): Promise<App> {
     const app = await this.get(name, signal);
     if (app.state.kind === 'running') return app;
+    if (app.state.kind === 'damaged') throw damaged(name);
     throw new SpawnletError('ERR_NOT_RUNNING', `${app.name} is not running (${app.state.kind})`, {
       hint:
         app.state.kind === 'restarting'
@@ -528,7 +543,7 @@ export class Apps {
 
   /** @param bridge what takes the bridge away, if that is to go too */
   #removal(
-    { name, request, unit, network, health }: App,
+    { name, request, unit, network, health, state }: App,
     bridge: readonly (HostStep | SystemdStep)[],
   ): Plan<AppStep> {
     return planRemove({
@@ -536,8 +551,8 @@ export class Apps {
       removeAfterwards: request.removeAfterwards,
       enabled: unit.UnitFileState === 'enabled',
       // An image that was fetched anew may have lost its check.
-      timed: health !== undefined || request.pull === 'always',
-      network: network ? { kind: 'bridged', bridge } : 'other',
+      timed: health !== undefined || request.pull === 'always' || state.kind === 'damaged',
+      network: network || state.kind === 'damaged' ? { kind: 'bridged', bridge } : 'other',
     });
   }
 
@@ -552,7 +567,8 @@ export class Apps {
     await using _lock = await this.#deps.host.locks.take(`app-${name}`);
     const app = await this.get(name, signal);
     const ended = app.state.kind === 'exited' || app.state.kind === 'created';
-    if (!ended && !force) {
+    const isDown = ['inactive', 'failed'].includes(app.unit.ActiveState);
+    if (!ended && !force && !(app.state.kind === 'damaged' && isDown)) {
       throw new SpawnletError('ERR_RUNNING', `${name} is ${app.state.kind}`, {
         hint: `spawnlet stop ${name} first, or spawnlet rm -f ${name}`,
       });
@@ -655,16 +671,23 @@ export class Apps {
     return 'renewed';
   }
 
+  /** The notes of a bundle; of one that cannot be read, what its unit says of the image. */
+  async #notesOf(name: string): Promise<Bundle['annotations']> {
+    const { files } = this.#deps.host;
+    const text = await files.read(`${directoryOf(name)}/config.json`);
+    if (text === undefined) return {};
+    const bundle = parseBundle(text);
+    if (bundle) return bundle.annotations;
+    const units = await Promise.all([false, true].map(kind => files.read(unitPathOf(name, kind))));
+    const [, digest = ''] = /^ImageDigest=(\S+)$/m.exec(units.join('\n')) ?? [];
+    return { [annotation.digest]: digest };
+  }
+
   /** What containers run from, which `image rm` and `prune` must leave. */
   async inUse(signal: AbortSignal): Promise<InUse> {
     const { files } = this.#deps.host;
-    const texts = await Promise.all(
-      (await files.list(appsDirectory)).map(name => files.read(`${directoryOf(name)}/config.json`)),
-    );
+    const notes = await Promise.all((await files.list(appsDirectory)).map(name => this.#notesOf(name)));
     signal.throwIfAborted();
-    const notes = texts.flatMap(text =>
-      text === undefined ? [] : [(JSON.parse(text) as Bundle).annotations],
-    );
     return {
       manifests: new Set(notes.map(note => note[annotation.digest] ?? '')),
       layers: new Set(notes.flatMap(note => (note[annotation.layers] ?? '').split(','))),

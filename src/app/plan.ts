@@ -110,6 +110,7 @@ export function planRun(plan: RunPlan): Plan<AppStep> {
         path: unitPathOf(request.name, request.removeAfterwards),
         content: unitText(plan),
         mode: 0o644,
+        ...durable(request),
       },
       ...(isTimed(plan.health) ? healthSteps(request, plan.health, plan.spawnlet) : []),
       ...(plan.loaded ? [{ do: 'reload-manager', name: unit } as const] : []),
@@ -150,6 +151,9 @@ function directories({ directory: at, volumes, layers }: ContainerSpec, image: I
   ];
 }
 
+/** A container that is there after the next boot has to be whole then, also if that comes by a power cut. */
+const durable = ({ removeAfterwards }: RunRequest) => (removeAfterwards ? {} : ({ durable: true } as const));
+
 /** The files of the bundle; they alone change when a container's image is fetched anew. */
 export function bundleFiles(plan: RunPlan): AppStep[] {
   const { request, spec, image, network, now, filter, health } = plan;
@@ -158,6 +162,7 @@ export function bundleFiles(plan: RunPlan): AppStep[] {
     path: `${spec.directory}/${name}`,
     content,
     mode,
+    ...durable(request),
   });
   const asked = JSON.stringify(request);
   const engine = engines[request.engine];

@@ -31,6 +31,8 @@ export type AppState =
   | { readonly kind: 'starting' }
   | { readonly kind: 'running'; readonly since: number }
   | { readonly kind: 'stopping' }
+  /** Its bundle cannot be read, as after a power cut: it can only be removed. */
+  | { readonly kind: 'damaged' }
   | {
       /** `restarting`: it has ended, and systemd is about to start it again. */
       readonly kind: 'exited' | 'restarting';

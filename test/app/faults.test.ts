@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
@@ -164,4 +164,23 @@ test('a dry run refuses a name that is taken, by a container and by another unit
     assert.equal(code, 125);
     assert.match(err, /ERR_NAME_TAKEN/);
   }
+});
+
+test('files that were cut short stop no other container, and the damaged one can be removed', async () => {
+  for (const name of ['whole', 'broken']) await run(name, image, 'sleep', 'infinity');
+  const file = '/var/lib/spawnlet/app/broken/config.json';
+  await writeFile(file, '');
+  assert.match(await done(['ps', '-a']), /^broken .* Damaged/m);
+  await done(['exec', 'whole', 'true']);
+  await done(['image', 'prune']);
+  assert.match((await spawnlet(['exec', 'broken', 'true'])).err, /ERR_DAMAGED/);
+  assert.equal(await done(['rm', '-f', 'broken']), 'broken\n');
+  assert.ok(!existsSync(file) && !existsSync('/etc/systemd/system/broken.service'));
+  await run('broken', image, 'true');
+
+  const index = '/var/lib/spawnlet/index.json';
+  const text = await readFile(index);
+  await writeFile(index, text.subarray(0, text.length / 2));
+  assert.match((await spawnlet(['image', 'ls'])).err, /ERR_STORE_DAMAGED/);
+  await writeFile(index, text);
 });
