@@ -75,7 +75,7 @@ export function lookupGroup(layers: readonly LayerView[], word: string): number 
 
 /** Whether a group of the image has this number. */
 export const hasGroup = (layers: readonly LayerView[], gid: number): boolean =>
-  parseGroup(readLines(layers, '/etc/group')).some(group => group.gid === gid);
+  parseGroup(readLines(readerOf(layers), '/etc/group')).some(group => group.gid === gid);
 
 function groupOf(groups: readonly GroupLine[], word: string): number {
   const gid = idOf(word) ?? groups.find(group => group.name === word)?.gid;
