@@ -3,10 +3,13 @@ import { crunWords } from '../engine/crun.ts';
 import { engines } from '../engine/engines.ts';
 import { capture, execIn, type ProcessSpec } from '../engine/exec.ts';
 import { compiledFilter, keepFilter } from '../engine/filter-cache.ts';
+import { runDirectoryOf } from '../engine/script.ts';
+import { signalName } from '../engine/signal.ts';
 import type { Applier, Plan } from '../host/apply.ts';
 import { programMissing } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
+import type { Holder } from '../host/process.ts';
 import { hasProgram } from '../host/program.ts';
 import type { HostStep } from '../host/step.ts';
 import type { InUse } from '../image/garbage.ts';
@@ -16,6 +19,7 @@ import { type ContainerNetwork, readContainerNetwork } from '../network/containe
 import type { SystemdClient } from '../systemd/client.ts';
 import type { SystemdStep } from '../systemd/executors.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
+import { type Bundle, damaged, parseBundle, unknown } from './bundle-file.ts';
 import { hostFacts, imageFacts } from './facts.ts';
 import {
   afterResult,
@@ -29,7 +33,17 @@ import {
 } from './health.ts';
 import { type ImageAccess, imageFor } from './image.ts';
 import type { DecidedNetwork } from './network.ts';
-import { type AppStep, annotation, bundleFiles, planRemove, planRun, type RunPlan, unitOf } from './plan.ts';
+import {
+  type AppStep,
+  annotation,
+  bundleFiles,
+  planRemove,
+  planRun,
+  type RunPlan,
+  unitOf,
+  unitPathOf,
+  waitingFileOf,
+} from './plan.ts';
 import type { RunRequest } from './request.ts';
 import { Session } from './session.ts';
 import { toBeRead } from './shown.ts';
@@ -57,16 +71,12 @@ export interface App {
   readonly unit: UnitProperties;
   readonly record: RunRecord | undefined;
   readonly state: AppState;
+  /** Who waits until it is made, before its program has run; undefined if it was let run. */
+  readonly waiting: Holder | undefined;
   /** What it has of spawnlet's own bridge; undefined if it is not on it. */
   readonly network: ContainerNetwork | undefined;
   /** How it is asked whether it is well, and what it said; undefined if it is not. */
   readonly health: { readonly check: Healthcheck; readonly known: Health } | undefined;
-}
-
-interface Bundle {
-  readonly process: ProcessSpec;
-  readonly annotations: Readonly<Record<string, string>>;
-  readonly [key: string]: unknown;
 }
 
 const placeOf = (name: string) => ({ name, unit: unitOf(name), directory: directoryOf(name) });
@@ -74,9 +84,21 @@ const placeOf = (name: string) => ({ name, unit: unitOf(name), directory: direct
 /** A container of `--rm` that has ended, and that its unit is about to remove. */
 const isGoing = (app: App) => app.request.removeAfterwards && app.state.kind === 'stopping';
 
+/** Milliseconds to take back a run that its user has broken off. */
+const removalDeadline = 60_000;
+
 /** A container of `--rm` whose conmon was killed before it could remove it, or that is just being made. */
 const isLeftOver = (app: App) =>
   app.request.removeAfterwards && (app.state.kind === 'exited' || app.state.kind === 'created');
+
+/** Undefined for a text that a power cut has left without its content, too. */
+function parseWaiting(text: string | undefined): Holder | undefined {
+  try {
+    return text === undefined ? undefined : (JSON.parse(text) as Holder);
+  } catch {
+    return undefined;
+  }
+}
 
 /** Whoever holds the lock of a container is making or removing it. */
 function busyIsFine(error: unknown): void {
@@ -133,6 +155,7 @@ export class Apps {
       network,
       now,
       health,
+      self: host.locks.self,
       spawnlet: words,
       ...(filter && { filter }),
       ...options,
@@ -150,7 +173,18 @@ export class Apps {
     }
   }
 
-  async dryRun(plan: RunPlan): Promise<string> {
+  /**
+   * What {@link create} would do.
+   *
+   * @param systemd whether it is there, and can be asked for units that have no file
+   */
+  async dryRun(plan: RunPlan, systemd: boolean, signal: AbortSignal): Promise<string> {
+    const { name } = plan.request;
+    const isThere = (await this.#deps.host.files.look(`${directoryOf(name)}/config.json`)) !== undefined;
+    const app = isThere && systemd ? await this.find(name, signal) : undefined;
+    if (isThere && !(app && (isLeftOver(app) || isGoing(app) || this.#isAbandoned(app)))) throw taken(name);
+    const found = isThere ? undefined : await this.#unitOfOthers(unitOf(name), systemd, signal);
+    if (found !== undefined && found !== 'loaded') throw foreign(name, found.why);
     const text = await this.#deps.applier.dryRun(toBeRead(planRun(plan), plan.request));
     if (plan.network.kind !== 'bridged') return text;
     const { planBridge } = await import('./network.ts');
@@ -162,31 +196,29 @@ export class Apps {
   async create(plan: RunPlan, signal: AbortSignal): Promise<void> {
     const { name } = plan.request;
     await using _lock = await this.#deps.host.locks.take(`app-${name}`);
-    await this.#refuseTaken(name, signal);
+    const { loaded } = await this.#refuseTaken(name, signal);
     const store = await this.#deps.store();
     await using _lease = await store.hold(plan.image.digest, plan.image.layerKeys, signal);
     const { applier, host } = this.#deps;
-    if (plan.network.kind !== 'bridged') return applier.apply(planRun(plan), signal);
+    if (plan.network.kind !== 'bridged') return applier.apply(planRun({ ...plan, loaded }), signal);
     const { connectionOf, decidedAgain, lockNetwork, planBridge } = await import('./network.ts');
     // Until the container is kept, nobody else is given its address, and nobody takes the bridge away.
     await using _network = await lockNetwork(host.locks, signal);
     const network = await decidedAgain(host, plan.network);
     await applier.apply(planBridge(network), signal);
     const spec = { ...plan.spec, network: connectionOf(plan.request, network) };
-    await applier.apply(planRun({ ...plan, network, spec }), signal);
+    await applier.apply(planRun({ ...plan, network, spec, loaded }), signal);
   }
 
-  async #refuseTaken(name: string, signal: AbortSignal): Promise<void> {
-    if (await this.#isThere(name, signal)) {
-      throw new SpawnletError('ERR_NAME_TAKEN', `there is a container ${name} already`, {
-        hint: `choose another --name, or: spawnlet rm -f ${name}`,
-      });
-    }
-    const path = await this.#foreignUnit(unitOf(name), signal);
-    if (path === undefined) return;
-    throw new SpawnletError('ERR_NAME_TAKEN', `${unitOf(name)} is a unit that is not spawnlet's (${path})`, {
-      hint: 'choose another --name',
-    });
+  /** Tells whether systemd has the unit of an earlier container of this name in memory. */
+  async #refuseTaken(name: string, signal: AbortSignal): Promise<{ readonly loaded: boolean }> {
+    if (await this.#isThere(name, signal)) throw taken(name);
+    const found = await this.#unitOfOthers(unitOf(name), true, signal);
+    if (found === undefined) return { loaded: false };
+    if (found !== 'loaded') throw foreign(name, found.why);
+    // What has failed stays loaded though its file is gone, such as a run of `--rm` that was killed.
+    await (await this.#deps.systemd()).resetFailedUnit(unitOf(name), signal);
+    return { loaded: true };
   }
 
   /** True if there is a container of that name; one of `--rm` that has ended is let go first. */
@@ -195,7 +227,7 @@ export class Apps {
     const path = `${directoryOf(name)}/config.json`;
     if ((await files.look(path)) === undefined) return false;
     const app = await this.find(name, signal);
-    if (!app?.request.removeAfterwards) return app !== undefined;
+    if (!app?.request.removeAfterwards && !(app && this.#isAbandoned(app))) return app !== undefined;
     if (isGoing(app)) await this.#down(name, signal);
     await this.#forgetLocked(name, signal);
     return (await files.look(path)) !== undefined;
@@ -212,33 +244,45 @@ export class Apps {
 
   async #forgetLocked(name: string, signal: AbortSignal): Promise<void> {
     const app = await this.find(name, signal);
-    if (!app?.request.removeAfterwards || app.state.kind === 'running' || app.state.kind === 'starting')
-      return;
-    await this.#deps.applier.apply(this.#removal(app, []), signal);
-  }
-
-  /** After a run that failed to start: a container of `--rm` leaves nothing. */
-  async abandon(plan: RunPlan, error: unknown, signal: AbortSignal): Promise<void> {
-    const failed = error instanceof SpawnletError && error.code === 'ERR_START';
-    if (failed && plan.request.removeAfterwards) await this.#forget(plan.request.name, signal);
+    if (!app) return;
+    const isUp = app.state.kind === 'running' || app.state.kind === 'starting';
+    if (this.#isAbandoned(app) || (app.request.removeAfterwards && !isUp))
+      await this.#deps.applier.apply(this.#removal(app, []), signal);
   }
 
   /**
-   * Where a unit lies, or that it is loaded. Its properties would tell, but systemd goes through all of its directories to
-   * say that it has no such unit: 10 ms.
+   * After a run that went wrong: a container whose program was not let run is removed, whatever keeps it from that. One that
+   * could not be made stays to be looked at, but for that of `--rm`.
    */
-  async #foreignUnit(unit: string, signal: AbortSignal): Promise<string | undefined> {
+  async abandon(plan: RunPlan, session: Session, error: unknown): Promise<void> {
+    const { name, removeAfterwards } = plan.request;
+    const failed = error instanceof SpawnletError && error.code === 'ERR_START';
+    if (session.hasPassed || (failed && !removeAfterwards)) return;
+    // The command's own signal may have been what went wrong.
+    const signal = AbortSignal.timeout(removalDeadline);
+    await using _lock = await this.#deps.host.locks.wait(`app-${name}`, signal);
+    const app = await this.find(name, signal);
+    if (app) await this.#deps.applier.apply(this.#removal(app, []), signal);
+  }
+
+  /**
+   * Where a unit lies, that it runs, or that it is only in memory. Its properties would tell, but systemd goes through all of
+   * its directories to say that it has no such unit: 10 ms.
+   */
+  async #unitOfOthers(
+    unit: string,
+    askSystemd: boolean,
+    signal: AbortSignal,
+  ): Promise<undefined | 'loaded' | { readonly why: string }> {
     for (const directory of unitPath) {
       const path = `${directory}/${unit}`;
-      if (await this.#deps.host.files.look(path)) return path;
+      if (await this.#deps.host.files.look(path)) return { why: path };
     }
+    if (!askSystemd) return undefined;
     const systemd = await this.#deps.systemd();
     if (!(await systemd.isLoaded(unit, signal))) return undefined;
-    // What has failed stays loaded though its file is gone, such as a run of `--rm` that was killed.
-    if (['active', 'activating'].includes(await systemd.unitProperty(unit, 'ActiveState', signal)))
-      return 'it runs';
-    await systemd.resetFailedUnit(unit, signal);
-    return undefined;
+    const state = await systemd.unitProperty(unit, 'ActiveState', signal);
+    return ['active', 'activating'].includes(state) ? { why: 'it runs' } : 'loaded';
   }
 
   /** What attaches to a run of a container, and waits for it. */
@@ -263,9 +307,14 @@ export class Apps {
     const names = await this.#deps.host.files.list(appsDirectory);
     const apps = await Promise.all(names.map(name => this.find(name, signal)));
     const there = apps.flatMap(app => (app && !isGoing(app) ? app : []));
-    const left = there.filter(isLeftOver);
+    const left = there.filter(app => isLeftOver(app) || this.#isAbandoned(app));
     for (const { name } of left) await this.#forget(name, signal).catch(busyIsFine);
     return there.filter(app => !left.includes(app));
+  }
+
+  /** Its command was killed before it had let the program run. */
+  #isAbandoned({ waiting }: App): boolean {
+    return waiting !== undefined && !this.#deps.host.locks.isAlive(waiting);
   }
 
   async find(name: string, signal: AbortSignal): Promise<App | undefined> {
@@ -275,11 +324,15 @@ export class Apps {
     if (text === undefined) return undefined;
     const unit = await (await this.#deps.systemd()).unitProperties(unitOf(name), signal);
     const record = parseRecord(await files.read(`${directoryOf(name)}/record`));
-    const bundle = JSON.parse(text) as Bundle;
+    const bundle = parseBundle(text);
+    if (!bundle) return this.#damaged(name, unit, record);
     const notes = bundle.annotations;
+    const request = JSON.parse(notes[annotation.request] ?? '{}') as RunRequest;
+    // systemd-nspawn tells nobody.
+    const isMade = request.engine === 'nspawn' || (await files.look(`${runDirectoryOf(name)}/pid`));
     return {
       name,
-      request: JSON.parse(notes[annotation.request] ?? '{}') as RunRequest,
+      request,
       image: notes[annotation.image] ?? '',
       imageDigest: notes[annotation.digest] ?? '',
       layers: (notes[annotation.layers] ?? '').split(',').filter(Boolean),
@@ -287,7 +340,8 @@ export class Apps {
       bundle,
       unit,
       record,
-      state: stateOf(unit, record, constants.signals),
+      state: stateOf(unit, record, constants.signals, isMade !== undefined),
+      waiting: parseWaiting(await files.read(waitingFileOf(directoryOf(name)))),
       network: await readContainerNetwork(files, directoryOf(name)),
       health: await this.#healthOf(name, notes[annotation.health], unit.InvocationID),
     };
@@ -335,9 +389,25 @@ export class Apps {
 
   async #unwell(name: string, action: OnFailure, signal: AbortSignal): Promise<void> {
     const systemd = await this.#deps.systemd();
-    if (action === 'kill') await this.kill(name, constants.signals.SIGKILL, signal);
+    // Not as somebody kills it: its restart policy holds.
+    if (action === 'kill')
+      await this.#kill(await this.running(name, signal), constants.signals.SIGKILL, signal);
     if (action === 'stop') await systemd.stopUnit(unitOf(name), 'replace', signal);
     if (action === 'restart') await (await systemd.enqueue('restart', unitOf(name), 'replace', signal)).done;
+  }
+
+  /** What is known of a container whose bundle cannot be read. */
+  async #damaged(name: string, unit: UnitProperties, record: RunRecord | undefined): Promise<App> {
+    const { files } = this.#deps.host;
+    const isTransient = (await files.look(unitPathOf(name, true))) !== undefined;
+    return {
+      ...unknown,
+      name,
+      request: { ...unknown.request, name, removeAfterwards: isTransient },
+      unit,
+      record,
+      network: await readContainerNetwork(files, directoryOf(name)),
+    };
   }
 
   /** {@link find}, or `ERR_NO_CONTAINER`. */
@@ -349,12 +419,25 @@ export class Apps {
     });
   }
 
+  /** Starts a container and waits until it is made. @throws ERR_START */
   async start(name: string, signal: AbortSignal): Promise<void> {
-    await this.get(name, signal);
+    const { request, state } = await this.get(name, signal);
+    if (state.kind === 'damaged') throw damaged(name);
     const systemd = await this.#deps.systemd();
     // A start by hand does not count for the limit of `--restart on-failure:N`.
     await systemd.resetFailedUnit(unitOf(name), signal);
-    await systemd.startUnit(unitOf(name), 'replace', signal);
+    if (request.engine === 'nspawn') return systemd.startUnit(unitOf(name), 'replace', signal);
+    // Else the job would be done before systemd has made it, where it is told that the container is made.
+    const { files } = this.#deps.host;
+    await files.makeDirectory(runDirectoryOf(name), 0o700);
+    try {
+      await systemd.startUnit(unitOf(name), 'replace', signal);
+    } catch (error) {
+      await files.removeEmpty(runDirectoryOf(name));
+      throw error;
+    }
+    using session = this.session(name);
+    await session.begun(signal);
   }
 
   /** Sends the stop signal, and SIGKILL after `seconds` (the container's own if not given). */
@@ -390,9 +473,26 @@ export class Apps {
     await this.#forget(name, signal);
   }
 
-  /** Sends a signal to the container's PID 1. */
+  /**
+   * Sends a signal to the container's PID 1. What ends by SIGKILL or by its stop signal stays down, as with docker and podman: a
+   * restart policy is for ends that nobody has asked for.
+   */
   async kill(name: string, number: number, signal: AbortSignal): Promise<void> {
     const app = await this.running(name, signal);
+    const systemd = await this.#deps.systemd();
+    const stop = () => systemd.enqueue('stop', unitOf(name), 'replace', signal);
+    if (app.request.restart.kind === 'no') return this.#kill(app, number, signal);
+    if (number === constants.signals.SIGKILL) {
+      // systemd waits a second before it starts the unit again; the stop would send its own signal first.
+      await this.#kill(app, number, signal);
+      await stop();
+    } else if (signalName(number) === (app.bundle.annotations[annotation.stopSignal] ?? 'SIGTERM'))
+      await stop();
+    else await this.#kill(app, number, signal);
+  }
+
+  async #kill(app: App, number: number, signal: AbortSignal): Promise<void> {
+    const { name } = app;
     if (app.request.engine === 'nspawn') return killLeader(this.#deps.host, name, app.unit.MainPID, number);
     const result = await this.#deps.host.children.capture(
       crunWords(name, 'kill', app.unit.InvocationID, String(number)),
@@ -411,6 +511,7 @@ export class Apps {
   async running(name: string, signal: AbortSignal): Promise<App> {
     const app = await this.get(name, signal);
     if (app.state.kind === 'running') return app;
+    if (app.state.kind === 'damaged') throw damaged(name);
     throw new SpawnletError('ERR_NOT_RUNNING', `${app.name} is not running (${app.state.kind})`, {
       hint:
         app.state.kind === 'restarting'
@@ -442,7 +543,7 @@ export class Apps {
 
   /** @param bridge what takes the bridge away, if that is to go too */
   #removal(
-    { name, request, unit, network, health }: App,
+    { name, request, unit, network, health, state }: App,
     bridge: readonly (HostStep | SystemdStep)[],
   ): Plan<AppStep> {
     return planRemove({
@@ -450,8 +551,8 @@ export class Apps {
       removeAfterwards: request.removeAfterwards,
       enabled: unit.UnitFileState === 'enabled',
       // An image that was fetched anew may have lost its check.
-      timed: health !== undefined || request.pull === 'always',
-      network: network ? { kind: 'bridged', bridge } : 'other',
+      timed: health !== undefined || request.pull === 'always' || state.kind === 'damaged',
+      network: network || state.kind === 'damaged' ? { kind: 'bridged', bridge } : 'other',
     });
   }
 
@@ -466,7 +567,8 @@ export class Apps {
     await using _lock = await this.#deps.host.locks.take(`app-${name}`);
     const app = await this.get(name, signal);
     const ended = app.state.kind === 'exited' || app.state.kind === 'created';
-    if (!ended && !force) {
+    const isDown = ['inactive', 'failed'].includes(app.unit.ActiveState);
+    if (!ended && !force && !(app.state.kind === 'damaged' && isDown)) {
       throw new SpawnletError('ERR_RUNNING', `${name} is ${app.state.kind}`, {
         hint: `spawnlet stop ${name} first, or spawnlet rm -f ${name}`,
       });
@@ -477,11 +579,12 @@ export class Apps {
     await this.#deps.applier.apply(this.#removal(app, await this.#bridgeRemoval(app)), signal);
   }
 
-  /** Runs a command in a running container; gives its exit code. */
+  /** Runs a command in a running container; gives its exit code. The signals that are taken go to the command. */
   async exec(
     name: string,
     change: ExecChange,
     stdio: 'inherit' | 'ignore-input',
+    takeSignals: (handler: (signal: NodeJS.Signals) => void) => void,
     signal: AbortSignal,
   ): Promise<number> {
     const app = await this.running(name, signal);
@@ -497,36 +600,55 @@ export class Apps {
       cwd: change.cwd ?? process.cwd,
       terminal: change.terminal,
     };
-    const end = await execIn(this.#deps.host, name, spec, [
-      stdio === 'inherit' ? 'inherit' : 'ignore',
-      'inherit',
-      'inherit',
-    ]);
+    const end = await execIn(
+      this.#deps.host,
+      name,
+      spec,
+      [stdio === 'inherit' ? 'inherit' : 'ignore', 'inherit', 'inherit'],
+      (_child, send) => takeSignals(send),
+    );
     if (end.kind === 'exited') return end.exitCode;
-    const { message, exitCode } = startFailure(end.text);
-    throw new SpawnletError('ERR_EXEC', `${name} did not run ${change.args[0]}: ${message}`, {
-      exitCode,
+    // Why not, crun has told on standard error, which is the command's too.
+    throw new SpawnletError('ERR_EXEC', `${name} did not run ${change.args[0]}`, {
+      exitCode: startFailure(end.text).exitCode,
       hint: 'name a program that is in the container',
     });
   }
 
-  /** A user of the image, with the home directory as variable where neither the image nor `run` has set it. */
+  /**
+   * A user of the container as it is now, with the home directory as variable where neither the image nor `run` has set it.
+   */
   async #userIn(app: App, user: string): Promise<{ user: ProcessSpec['user']; env: readonly string[] }> {
+    const [{ readInside }, pid = ''] = await Promise.all([
+      import('./inside.ts'),
+      this.#deps.host.files.read(`${runDirectoryOf(app.name)}/pid`),
+    ]);
+    const found = lookupUser(path => readInside(`/proc/${pid.trim()}/root`, path), user);
     const store = await this.#deps.store();
-    const image = await store.get(app.imageDigest);
-    const found = lookupUser(store.views(image), user);
-    const set = [...image.config.env, ...app.request.env].some(entry => entry.startsWith('HOME='));
+    const image = await store.find(app.imageDigest);
+    const set = [...(image?.config.env ?? []), ...app.request.env].some(entry => entry.startsWith('HOME='));
     return { user: processUser(found), env: set ? [] : [`HOME=${found.home}`] };
   }
 
   /**
    * Fetches a container's image anew and renews its bundle: what a unit with `--pull always` does before it starts. Its
    * files of the old image go; volumes stay. The unit's text is not changed, so that systemd has nothing to reload.
+   *
+   * @throws ERR_RUNNING if the unit is not about to start, or is another container's by the time that the image is here
    */
   async refresh(name: string, signal: AbortSignal): Promise<'unchanged' | 'renewed'> {
     const app = await this.get(name, signal);
     const plan = await this.prepare(app.request, { gate: false, attached: false, enable: false }, signal);
     if (plan.image.digest === app.imageDigest) return 'unchanged';
+    await using _lock = await this.#deps.host.locks.wait(`app-${name}`, signal);
+    const now = await this.get(name, signal);
+    const isSame = now.created === app.created && now.imageDigest === app.imageDigest;
+    if (!isSame || now.unit.SubState !== 'start-pre') {
+      const what = isSame ? `is ${now.state.kind}` : 'has been made anew meanwhile';
+      throw new SpawnletError('ERR_RUNNING', `${name} ${what}, so its image is not renewed`, {
+        hint: `systemctl restart ${unitOf(name)}`,
+      });
+    }
     const at = directoryOf(name);
     const store = await this.#deps.store();
     await using _lease = await store.hold(plan.image.digest, plan.image.layerKeys, signal);
@@ -549,16 +671,23 @@ export class Apps {
     return 'renewed';
   }
 
+  /** The notes of a bundle; of one that cannot be read, what its unit says of the image. */
+  async #notesOf(name: string): Promise<Bundle['annotations']> {
+    const { files } = this.#deps.host;
+    const text = await files.read(`${directoryOf(name)}/config.json`);
+    if (text === undefined) return {};
+    const bundle = parseBundle(text);
+    if (bundle) return bundle.annotations;
+    const units = await Promise.all([false, true].map(kind => files.read(unitPathOf(name, kind))));
+    const [, digest = ''] = /^ImageDigest=(\S+)$/m.exec(units.join('\n')) ?? [];
+    return { [annotation.digest]: digest };
+  }
+
   /** What containers run from, which `image rm` and `prune` must leave. */
   async inUse(signal: AbortSignal): Promise<InUse> {
     const { files } = this.#deps.host;
-    const texts = await Promise.all(
-      (await files.list(appsDirectory)).map(name => files.read(`${directoryOf(name)}/config.json`)),
-    );
+    const notes = await Promise.all((await files.list(appsDirectory)).map(name => this.#notesOf(name)));
     signal.throwIfAborted();
-    const notes = texts.flatMap(text =>
-      text === undefined ? [] : [(JSON.parse(text) as Bundle).annotations],
-    );
     return {
       manifests: new Set(notes.map(note => note[annotation.digest] ?? '')),
       layers: new Set(notes.flatMap(note => (note[annotation.layers] ?? '').split(','))),
@@ -596,6 +725,16 @@ async function askHealth(
 /** What a dry run says of a plan that has nothing to do. */
 const nothing = 'nothing to do\n';
 
+const taken = (name: string) =>
+  new SpawnletError('ERR_NAME_TAKEN', `there is a container ${name} already`, {
+    hint: `choose another --name, or: spawnlet rm -f ${name}`,
+  });
+
+const foreign = (name: string, why: string) =>
+  new SpawnletError('ERR_NAME_TAKEN', `${unitOf(name)} is a unit that is not spawnlet's (${why})`, {
+    hint: 'choose another --name',
+  });
+
 const refusedBy = (engine: string, what: string, hint: string) =>
   new SpawnletError('ERR_ENGINE', `the engine ${engine} has no ${what}`, { hint });
 
@@ -626,6 +765,6 @@ export interface ExecChange {
   readonly env: readonly string[];
   readonly cwd: string | undefined;
   readonly terminal: boolean;
-  /** `USER[:GROUP]`, looked up in the image; undefined for the container's own. */
+  /** `USER[:GROUP]`, looked up in the container; undefined for the container's own. */
   readonly user: string | undefined;
 }

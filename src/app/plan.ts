@@ -3,8 +3,10 @@ import { engines } from '../engine/engines.ts';
 import { filterAnnotation } from '../engine/filter-cache.ts';
 import { journalSteps } from '../engine/log-namespace.ts';
 import { runDirectoryOf } from '../engine/script.ts';
+import { signalName } from '../engine/signal.ts';
 import { containerUnit } from '../engine/unit.ts';
 import type { Plan } from '../host/apply.ts';
+import type { Holder } from '../host/process.ts';
 import type { HostStep } from '../host/step.ts';
 import { appsDirectory, persistentUnits, stateDirectory, transientUnits, unitPath } from '../names.ts';
 import { networkFile } from '../network/container-file.ts';
@@ -32,6 +34,9 @@ export const unitPathOf = (name: string, removeAfterwards: boolean): string =>
 /** The FIFO at which a container waits until `spawnlet run` has attached. */
 export const gateOf = (name: string): string => `${runDirectoryOf(name)}/gate`;
 
+/** Names who waits until the container is made, and lets its program run then: it is gone once that has happened. */
+export const waitingFileOf = (directory: string): string => `${directory}/waiting`;
+
 /** Notes in the bundle from which `ps`, `inspect` and a later start know what the container was made of. */
 export const annotation = {
   request: 'io.spawnlet.request',
@@ -40,6 +45,8 @@ export const annotation = {
   layers: 'io.spawnlet.layers',
   created: 'io.spawnlet.created',
   health: 'io.spawnlet.health',
+  /** podman's name for it. */
+  stopSignal: 'org.opencontainers.image.stopSignal',
 } as const;
 
 /** Names that containers know their host by: podman's and Docker's. */
@@ -72,10 +79,14 @@ export interface RunPlan {
   readonly now: number;
   /** Whether somebody waits until the container is made, before the program runs. */
   readonly gate: boolean;
+  /** Who that is. */
+  readonly self: Holder;
   /** Whether they take its streams then. */
   readonly attached: boolean;
   readonly enable: boolean;
   readonly health: Healthcheck | undefined;
+  /** systemd has a unit of this name in memory, of a container that was removed: another unit wants it. */
+  readonly loaded?: boolean;
   /** The compiled form of the seccomp filter, for crun. */
   readonly filter?: string;
   /** Words that run spawnlet, for a unit that fetches its image before it starts. */
@@ -99,8 +110,10 @@ export function planRun(plan: RunPlan): Plan<AppStep> {
         path: unitPathOf(request.name, request.removeAfterwards),
         content: unitText(plan),
         mode: 0o644,
+        ...durable(request),
       },
       ...(isTimed(plan.health) ? healthSteps(request, plan.health, plan.spawnlet) : []),
+      ...(plan.loaded ? [{ do: 'reload-manager', name: unit } as const] : []),
       ...(plan.enable ? [{ do: 'enable-unit', name: unit } as const] : []),
       { do: 'start-unit', name: unit, fresh: true },
     ],
@@ -138,6 +151,9 @@ function directories({ directory: at, volumes, layers }: ContainerSpec, image: I
   ];
 }
 
+/** A container that is there after the next boot has to be whole then, also if that comes by a power cut. */
+const durable = ({ removeAfterwards }: RunRequest) => (removeAfterwards ? {} : ({ durable: true } as const));
+
 /** The files of the bundle; they alone change when a container's image is fetched anew. */
 export function bundleFiles(plan: RunPlan): AppStep[] {
   const { request, spec, image, network, now, filter, health } = plan;
@@ -146,6 +162,7 @@ export function bundleFiles(plan: RunPlan): AppStep[] {
     path: `${spec.directory}/${name}`,
     content,
     mode,
+    ...durable(request),
   });
   const asked = JSON.stringify(request);
   const engine = engines[request.engine];
@@ -157,6 +174,7 @@ export function bundleFiles(plan: RunPlan): AppStep[] {
       [annotation.layers]: image.layerKeys.join(','),
       [annotation.created]: new Date(now).toISOString(),
       ...(health && { [annotation.health]: JSON.stringify(health) }),
+      [annotation.stopSignal]: signalName(spec.stopSignal),
       ...(filter !== undefined && { [filterAnnotation]: filter }),
     }),
     undefined,
@@ -174,13 +192,19 @@ export function bundleFiles(plan: RunPlan): AppStep[] {
 }
 
 /** The start script makes the FIFOs that are listed here. */
-function gateSteps({ request, gate, attached }: RunPlan): AppStep[] {
+function gateSteps({ request, spec, gate, attached, self }: RunPlan): AppStep[] {
   if (!gate) return [];
   const streams = attached ? engines[request.engine].fifos(request.stdin) : [];
   const run = runDirectoryOf(request.name);
   return [
     directory(run, 0o700),
     { do: 'write-file', path: `${run}/fifos`, content: `${['gate', ...streams].join(' ')}\n`, mode: 0o600 },
+    {
+      do: 'write-file',
+      path: waitingFileOf(spec.directory),
+      content: `${JSON.stringify(self)}\n`,
+      mode: 0o600,
+    },
   ];
 }
 
@@ -217,6 +241,8 @@ export function planRemove({ name, removeAfterwards, enabled, timed, network }: 
       { do: 'remove', path: unitPathOf(name, removeAfterwards) },
       { do: 'remove', path: directoryOf(name) },
       { do: 'reset-failed-unit', name: unit },
+      // What another unit wants stays in memory, and would start without its file.
+      { do: 'reload-manager', name: unit },
       ...(network === 'other' ? [] : network.bridge),
     ],
   };

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { Attachment, resize, type Streams } from '../engine/attach.ts';
@@ -12,11 +12,8 @@ import { type DirectoryWatch, watchDirectory } from '../host/watch.ts';
 import type { SystemdClient } from '../systemd/client.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
 import type { UnitWatch } from '../systemd/watch.ts';
-import { gateOf } from './plan.ts';
-import { exitCodeOf, startFailure, startHint } from './status.ts';
-
-/** Milliseconds until a container has to be made; mounting and making it takes a tenth of a second. */
-const startDeadline = 60_000;
+import { gateOf, waitingFileOf } from './plan.ts';
+import { exitCodeOf, parseRecord, startFailure, startHint } from './status.ts';
 
 interface Dependencies {
   readonly host: Host;
@@ -46,6 +43,7 @@ export class Session {
   readonly #run: Run;
   #files: DirectoryWatch | undefined;
   #outOfMemory = false;
+  #hasPassed = false;
   readonly #exit = Promise.withResolvers<number>();
   #exitCode: number | undefined;
 
@@ -61,33 +59,63 @@ export class Session {
   }
 
   /**
-   * Waits until the container is made, then calls `atGate` and lets its program run.
+   * Waits until the container is made, however long that takes, then calls `atGate` and lets its program run.
    *
    * @throws ERR_START, with 126 or 127 as exit code where the program cannot be run or is not there.
    */
   async pass(atGate: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    const over = new AbortController();
-    const notMade = new Error('the unit has ended before the container was made');
-    const gone = this.#gone(AbortSignal.any([signal, over.signal])).then(() => over.abort(notMade));
-    gone.catch(() => undefined);
-    const late = AbortSignal.timeout(startDeadline);
-    try {
-      await until(
-        'there',
-        `${runDirectoryOf(this.#of.name)}/made`,
-        AbortSignal.any([signal, over.signal, late]),
-      );
-    } catch (error) {
-      if (error !== notMade && !isErrno(error, 'ENOENT')) throw error;
-      throw this.#failed((await this.#deps.host.files.read(`${this.#of.directory}/error`)) ?? '');
-    } finally {
-      over.abort();
-    }
+    if (!(await this.#isMade('made', signal))) throw this.#failed(await this.#errorText());
     await this.#run.made();
     this.#watchFiles();
     await atGate();
     // The script has the other end open; what is written stays there until it is read.
     await writeFile(gateOf(this.#of.name), '\n', { flag: 'r+' });
+    this.#hasPassed = true;
+    rmSync(waitingFileOf(this.#of.directory), { force: true });
+  }
+
+  /** Whether the program was let run by {@link pass}. */
+  get hasPassed(): boolean {
+    return this.#hasPassed;
+  }
+
+  /**
+   * Waits until a container is made whose unit was started without anybody who attaches.
+   *
+   * @throws ERR_START as {@link pass} does
+   */
+  async begun(signal: AbortSignal): Promise<void> {
+    if (await this.#isMade('pid', signal)) return;
+    const { files } = this.#deps.host;
+    const systemd = await this.#deps.systemd();
+    const unit = await systemd.unitProperties(this.#of.unit, signal);
+    const record = parseRecord(await files.read(`${this.#of.directory}/record`));
+    // It was made, and has ended already.
+    if (record !== undefined && record.invocation === unit.InvocationID) return;
+    if (unit.ActiveState === 'failed' || isWaiting(unit)) throw this.#failed(await this.#errorText());
+  }
+
+  /** Waits for a file of the run; false if the unit has ended without. */
+  async #isMade(file: string, signal: AbortSignal): Promise<boolean> {
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    const notMade = new Error('the unit has ended before the container was made');
+    const gone = this.#gone(either).then(() => over.abort(notMade));
+    gone.catch(() => undefined);
+    try {
+      await until('there', `${runDirectoryOf(this.#of.name)}/${file}`, either);
+      return true;
+    } catch (error) {
+      if (error !== notMade && !isErrno(error, 'ENOENT')) throw error;
+      return false;
+    } finally {
+      over.abort();
+    }
+  }
+
+  /** Why the container was not made. */
+  async #errorText(): Promise<string> {
+    return (await this.#deps.host.files.read(`${this.#of.directory}/error`)) ?? '';
   }
 
   /** Resolves when the unit has ended, or has already. */
@@ -96,11 +124,18 @@ export class Session {
     const unit = this.#of.unit;
     await using watch = systemd.watchUnit(unit, signal);
     if (!(await systemd.isLoaded(unit, signal))) return;
-    if (!isUp(await systemd.unitProperty(unit, 'ActiveState', signal))) return;
+    const [ActiveState, SubState] = await Promise.all([
+      systemd.unitProperty(unit, 'ActiveState', signal),
+      systemd.unitProperty(unit, 'SubState', signal),
+    ]);
+    if (!isUp(ActiveState) || isWaiting({ SubState })) return;
     for await (const change of watch) {
       if (change.kind === 'unloaded') {
         if (!(await systemd.isLoaded(unit, signal))) return;
-      } else if (change.changed.ActiveState !== undefined && !isUp(change.changed.ActiveState)) return;
+      } else {
+        const { ActiveState, SubState = '' } = change.changed;
+        if ((ActiveState !== undefined && !isUp(ActiveState)) || isWaiting({ SubState })) return;
+      }
     }
   }
 
@@ -223,6 +258,9 @@ export class Session {
     );
   }
 }
+
+/** It has ended, and systemd is about to start it again. */
+const isWaiting = ({ SubState }: Pick<UnitProperties, 'SubState'>) => SubState.startsWith('auto-restart');
 
 const isUp = (state: string) => ['active', 'activating', 'reloading'].includes(state);
 

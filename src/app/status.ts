@@ -31,6 +31,8 @@ export type AppState =
   | { readonly kind: 'starting' }
   | { readonly kind: 'running'; readonly since: number }
   | { readonly kind: 'stopping' }
+  /** Its bundle cannot be read, as after a power cut: it can only be removed. */
+  | { readonly kind: 'damaged' }
   | {
       /** `restarting`: it has ended, and systemd is about to start it again. */
       readonly kind: 'exited' | 'restarting';
@@ -70,15 +72,21 @@ type Observed = Pick<
   | 'ExecMainExitTimestamp'
 >;
 
-/** What a container is doing, from its unit and the record of its last run. */
+/**
+ * What a container is doing, from its unit and the record of its last run.
+ *
+ * @param isMade false while the unit runs, and the engine has not made the container yet
+ */
 export function stateOf(
   unit: Observed,
   record: RunRecord | undefined,
   numbers: Readonly<Record<string, number>>,
+  isMade = true,
 ): AppState {
   switch (unit.ActiveState) {
     case 'active':
     case 'reloading':
+      if (!isMade) return { kind: 'starting' };
       return { kind: 'running', since: Math.floor(unit.ActiveEnterTimestamp / millisecond) };
     case 'activating':
       return unit.SubState.startsWith('auto-restart')

@@ -39,6 +39,7 @@ export const exec = defineCommand({
         user: options.user,
       },
       input === 'inherit' ? 'inherit' : 'ignore-input',
+      handler => context.takeSignals(handler),
       context.signal,
     );
   },

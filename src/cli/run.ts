@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { basename, resolve } from 'node:path';
@@ -446,7 +447,7 @@ async function runImage(input: RunInput, context: Context): Promise<number> {
   if (!(await context.host.files.look(plan.spec.directory)))
     await tellDropIns(request.name, 'is there already, and changes this unit too', context);
   if (input.options['dry-run']) {
-    process.stdout.write(await apps.dryRun(plan));
+    process.stdout.write(await apps.dryRun(plan, existsSync('/run/systemd/system'), context.signal));
     return 0;
   }
   using session = apps.sessionOf(plan);
@@ -459,7 +460,7 @@ async function runImage(input: RunInput, context: Context): Promise<number> {
       return await followRun(apps, session, watch, request, input.options['detach-keys'], context);
     await session.pass(async () => undefined, context.signal);
   } catch (error) {
-    await apps.abandon(plan, error, context.signal);
+    await apps.abandon(plan, session, error);
     throw error;
   }
   process.stdout.write(`${request.name}\n`);

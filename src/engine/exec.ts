@@ -2,7 +2,7 @@ import type { ChildProcess, SpawnOptions } from 'node:child_process';
 import { ended } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
-import { unique } from '../host/process.ts';
+import { temporaryName } from '../host/process.ts';
 import { containerIdOf, crunWords } from './crun.ts';
 import { runDirectoryOf } from './script.ts';
 
@@ -48,12 +48,17 @@ async function cgroupsOf(host: Host, name: string): Promise<string[]> {
   return files.filter((_file, index) => there[index]);
 }
 
-/** The command itself, which outlives crun; crun alone if there is no command yet. */
-async function killExec(host: Host, pidFile: string, child: ChildProcess): Promise<void> {
+/** Signals the command itself, which outlives crun; crun alone if there is no command yet. */
+async function signalExec(
+  host: Host,
+  pidFile: string,
+  child: ChildProcess,
+  name: NodeJS.Signals,
+): Promise<void> {
   const pid = Number((await host.files.read(pidFile))?.trim());
   try {
-    if (pid > 0) process.kill(pid, 'SIGKILL');
-    else child.kill('SIGKILL');
+    if (pid > 0) process.kill(pid, name);
+    else child.kill(name);
   } catch {
     // It has ended by itself.
   }
@@ -103,7 +108,7 @@ export type ExecEnd =
  * Runs a command in a running container with crun: in its namespaces and its cgroup, with the capabilities and the
  * filter of `process`.
  *
- * @param begun given the child; its end is the command's
+ * @param begun given the child, whose end is the command's, and what sends a signal to the command
  * @param signal ends the command, by SIGKILL
  */
 export async function execIn(
@@ -111,11 +116,17 @@ export async function execIn(
   name: string,
   process: ProcessSpec,
   stdio: SpawnOptions['stdio'],
-  begun: (child: ChildProcess) => void = () => undefined,
+  begun: (child: ChildProcess, send: (name: NodeJS.Signals) => void) => void = () => undefined,
   signal?: AbortSignal,
 ): Promise<ExecEnd> {
-  const file = `${runDirectoryOf(name)}/exec-${unique()}.json`;
-  const log = `${file}.log`;
+  const directory = runDirectoryOf(name);
+  // Their names say whose they are: what an exec that was killed has left, the next one removes.
+  const [file, log, pidFile] = [0, 1, 2].map(() => `${directory}/${temporaryName()}`) as [
+    string,
+    string,
+    string,
+  ];
+  await host.files.sweep(directory);
   const cgroups = await cgroupsOf(host, name);
   const id = (await containerIdOf(host.files, name)) ?? '';
   await host.files.write(file, JSON.stringify(process), 0o600);
@@ -128,20 +139,21 @@ export async function execIn(
         'sh',
         ...cgroups,
         '--',
-        ...crunWords(name, `--log=${log}`, 'exec', `--process=${file}`, `--pid-file=${file}.pid`, id),
+        ...crunWords(name, `--log=${log}`, 'exec', `--process=${file}`, `--pid-file=${pidFile}`, id),
       ],
       { stdio },
     );
     const end = ended(child);
-    begun(child);
-    const kill = () => void killExec(host, `${file}.pid`, child);
+    begun(child, signalName => void signalExec(host, pidFile, child, signalName));
+    const kill = () => void signalExec(host, pidFile, child, 'SIGKILL');
     signal?.addEventListener('abort', kill, { once: true });
     if (signal?.aborted) kill();
     const exitCode = await end.finally(() => signal?.removeEventListener('abort', kill));
-    // crun writes to its log only what kept it from running the command.
-    const text = exitCode === 0 ? undefined : await host.files.read(log);
+    // crun names the process once it runs the command; what it logs else is what kept it from that.
+    const hasRun = exitCode === 0 || (await host.files.look(pidFile));
+    const text = hasRun ? undefined : await host.files.read(log);
     return text ? { kind: 'failed', text } : { kind: 'exited', exitCode };
   } finally {
-    await Promise.all([file, log, `${file}.pid`].map(path => host.files.remove(path)));
+    await Promise.all([file, log, pidFile].map(path => host.files.remove(path)));
   }
 }

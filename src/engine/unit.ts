@@ -1,5 +1,5 @@
 import { formatVersion } from '../names.ts';
-import { description, execLine } from '../systemd/escape.ts';
+import { description, execLine, literally } from '../systemd/escape.ts';
 import { renderUnit, section, unitFile } from '../systemd/unit-file.ts';
 import type { ContainerSpec, Device, Limits } from './container.ts';
 import { namespaceLines } from './propagation.ts';
@@ -92,14 +92,28 @@ const online: Assignment[] = [
 ];
 
 /**
- * The image is fetched outside of the unit, whose limits are for the container. If it cannot be, or if spawnlet is no longer
- * there, the container starts with the image that it has.
+ * The image is fetched outside of the unit, whose limits are for the container; in a unit that is stopped with it. If it cannot
+ * be, or if spawnlet is no longer there, the container starts with the image that it has.
  */
-const fetching = (words: readonly string[]): Assignment[] => [
+const fetching = (name: string, [program = '', ...words]: readonly string[]): Assignment[] => [
   ['TimeoutStartSec', 'infinity'],
   [
     'ExecStartPre',
-    execLine(['/usr/bin/systemd-run', '--quiet', '--wait', '--collect', '--pipe', ...words], '-'),
+    execLine(
+      [
+        '/usr/bin/systemd-run',
+        '--quiet',
+        '--wait',
+        '--collect',
+        '--pipe',
+        `--description=Fetch the image of container ${name}`,
+        `--property=BindsTo=${name}.service`,
+        '--',
+        program,
+        ...literally(words),
+      ],
+      '-',
+    ),
   ],
 ];
 
@@ -136,7 +150,7 @@ export function containerUnit(spec: ContainerSpec, options: UnitOptions, lines: 
         ...startLimitOf(options.restart),
       ]),
       section('Service', [
-        ...(options.pullFirst ? fetching(options.pullFirst) : []),
+        ...(options.pullFirst ? fetching(name, options.pullFirst) : []),
         ['ExecStart', execLine(['/bin/bash', `${directory}/start`])],
         ...(lines.stopped
           ? ([['ExecStopPost', execLine(['/bin/bash', `${directory}/stopped`], '+')]] as const)

@@ -3,6 +3,7 @@ import {
   chmodSync,
   closeSync,
   fchmodSync,
+  fsyncSync,
   lstatSync,
   mkdirSync,
   openSync,
@@ -36,8 +37,12 @@ export interface Files {
   read(path: string): Promise<string | undefined>;
   /** Names in a directory, sorted; empty if there is none. */
   list(path: string): Promise<string[]>;
-  /** Replaces the file in one step: readers see the old bytes or the new ones. The directory must exist. */
-  write(path: string, content: string | Uint8Array, mode: number): Promise<void>;
+  /**
+   * Replaces the file in one step: readers see the old bytes or the new ones. The directory must exist.
+   *
+   * @param lasting `durable`: after a power cut too, which takes milliseconds
+   */
+  write(path: string, content: string | Uint8Array, mode: number, lasting?: 'durable'): Promise<void>;
   /** Adds to the end in one write; makes the file. */
   append(path: string, content: string, mode: number): Promise<void>;
   /** Makes the directory and those above it; sets the mode of a new one only. Something else there is `EEXIST`. */
@@ -95,13 +100,14 @@ export const systemFiles: Files = {
       throw error;
     }
   },
-  async write(path, content, mode) {
+  async write(path, content, mode, lasting) {
     const temporary = join(dirname(path), temporaryName());
     try {
       const file = openSync(temporary, 'wx', mode);
       try {
         fchmodSync(file, mode);
         writeFileSync(file, content);
+        if (lasting) fsyncSync(file);
       } finally {
         closeSync(file);
       }

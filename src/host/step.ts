@@ -25,6 +25,8 @@ export type HostStep =
       readonly mode: number;
       /** Whatever is there already stays as it is. */
       readonly ifAbsent?: true;
+      /** Its content is whole after a power cut, or what it was before. */
+      readonly durable?: true;
       /** What `--dry-run` prints instead of the content: the same text with its secrets redacted. */
       readonly shown?: string;
     }
@@ -118,7 +120,7 @@ export function hostExecutors(files: Files): Executors<HostStep> {
         );
       },
       prior: step => priorFile(step.path, 'file'),
-      apply: step => files.write(step.path, step.content, step.mode),
+      apply: step => files.write(step.path, step.content, step.mode, step.durable && 'durable'),
       clean: step => files.sweep(dirname(step.path)),
       undo: (step, prior) => restore(step.path, prior as PriorFile),
     },

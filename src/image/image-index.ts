@@ -3,6 +3,7 @@ import type { Files } from '../host/files.ts';
 import { parseConfig, parseManifest } from './document.ts';
 import { keyOf } from './layer-store.ts';
 import type { Digest, ImageConfig, Manifest, Platform } from './manifest.ts';
+import { readStored } from './stored-file.ts';
 
 /** An image in the store's `index.json`: a descriptor of the OCI image layout. */
 export interface Row {
@@ -35,8 +36,9 @@ export class ImageIndex {
   }
 
   async rows(): Promise<Row[]> {
-    const text = await this.#files.read(join(this.directory, 'index.json'));
-    return text === undefined ? [] : (JSON.parse(text) as { manifests: Row[] }).manifests;
+    const path = join(this.directory, 'index.json');
+    const text = await this.#files.read(path);
+    return text === undefined ? [] : readStored<{ manifests: Row[] }>(path, text).manifests;
   }
 
   /** The caller holds the store's lock. */
@@ -47,7 +49,12 @@ export class ImageIndex {
       `${JSON.stringify({ imageLayoutVersion: '1.0.0' })}\n`,
       0o600,
     );
-    await this.#files.write(join(this.directory, 'index.json'), `${JSON.stringify(index, null, 2)}\n`, 0o600);
+    await this.#files.write(
+      join(this.directory, 'index.json'),
+      `${JSON.stringify(index, null, 2)}\n`,
+      0o600,
+      'durable',
+    );
   }
 
   /** Undefined if a blob is missing. */
@@ -67,7 +74,8 @@ export class ImageIndex {
   async writeBlobs(blobs: readonly { readonly digest: Digest; readonly bytes: Buffer }[]): Promise<void> {
     await this.#files.makeDirectory(join(this.directory, 'blobs'), 0o700);
     await this.#files.makeDirectory(join(this.directory, 'blobs/sha256'), 0o700);
-    for (const { digest, bytes } of blobs) await this.#files.write(this.#blob(digest), bytes, 0o600);
+    for (const { digest, bytes } of blobs)
+      await this.#files.write(this.#blob(digest), bytes, 0o600, 'durable');
   }
 
   /** Takes away the blobs whose names are not in `names`. */

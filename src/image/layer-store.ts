@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Host } from '../host/host.ts';
 import type { LayerView } from './lookup.ts';
 import type { Digest } from './manifest.ts';
+import { readStored } from './stored-file.ts';
 import { holderOf, temporaryName } from './work-name.ts';
 
 /**
@@ -43,8 +44,9 @@ export class LayerStore {
 
   /** Undefined if the store does not have it whole. */
   async find(key: LayerKey): Promise<Layer | undefined> {
-    const text = await this.#host.files.read(this.#description(key));
-    return text === undefined ? undefined : (JSON.parse(text) as Layer);
+    const path = this.#description(key);
+    const text = await this.#host.files.read(path);
+    return text === undefined ? undefined : readStored<Layer>(path, text);
   }
 
   keys(): Promise<LayerKey[]> {
@@ -81,7 +83,7 @@ export class LayerStore {
     const published: Layer = { version: 1, key, directory, ...layer };
     await this.#host.files.move(join(work, 'root'), this.path(directory));
     await this.#host.files.makeDirectory(join(this.directory, 'layers'), 0o700);
-    await this.#host.files.write(this.#description(key), `${JSON.stringify(published)}\n`, 0o600);
+    await this.#host.files.write(this.#description(key), `${JSON.stringify(published)}\n`, 0o600, 'durable');
     return published;
   }
 

@@ -1,6 +1,15 @@
 import { SpawnletError } from '../host/error.ts';
 import { type LayerView, readInLayers } from './lookup.ts';
 
+/** Reads a file of an image or a container; undefined if it is not there. */
+export type ReadFile = (path: string) => Uint8Array | undefined;
+
+/** Files of an image. */
+const readerOf =
+  (layers: readonly LayerView[]): ReadFile =>
+  path =>
+    readInLayers(layers, path);
+
 /** Who a process of the image runs as. */
 export interface ImageUser {
   readonly uid: number;
@@ -34,16 +43,19 @@ const idMax = 2 ** 31 - 1;
  * Resolves `user[:group]` of an image's config or of `--user` by the image's own files, as runc's libcontainer does:
  * digits are an ID, whether the files know it or not, anything else is a name that they must know; an empty user is
  * root. Throws `ERR_USER`.
+ *
+ * @param from layers of an image, or what reads the files of a container
  */
-export function lookupUser(layers: readonly LayerView[], spec: string): ImageUser {
+export function lookupUser(from: readonly LayerView[] | ReadFile, spec: string): ImageUser {
+  const read = typeof from === 'function' ? from : readerOf(from);
   const [userWord = '', groupWord = '', ...more] = spec.split(':');
   if (more.length > 0) throw unknown(`${JSON.stringify(spec)} is not USER[:GROUP]`);
   const wanted = userWord === '' ? 0 : idOf(userWord);
-  const line = parsePasswd(readLines(layers, '/etc/passwd')).find(entry =>
+  const line = parsePasswd(readLines(read, '/etc/passwd')).find(entry =>
     wanted === undefined ? entry.name === userWord : entry.uid === wanted,
   );
   if (!line && wanted === undefined) throw unknown(`the image has no user ${JSON.stringify(userWord)}`);
-  const groups = groupWord !== '' || line ? parseGroup(readLines(layers, '/etc/group')) : [];
+  const groups = groupWord !== '' || line ? parseGroup(readLines(read, '/etc/group')) : [];
   return {
     uid: line?.uid ?? wanted ?? 0,
     gid: groupWord === '' ? (line?.gid ?? 0) : groupOf(groups, groupWord),
@@ -58,12 +70,12 @@ export function lookupUser(layers: readonly LayerView[], spec: string): ImageUse
 
 /** The ID of a group of the image, by name or number; for `--group-add`. Throws `ERR_USER`. */
 export function lookupGroup(layers: readonly LayerView[], word: string): number {
-  return groupOf(parseGroup(readLines(layers, '/etc/group')), word);
+  return groupOf(parseGroup(readLines(readerOf(layers), '/etc/group')), word);
 }
 
 /** Whether a group of the image has this number. */
 export const hasGroup = (layers: readonly LayerView[], gid: number): boolean =>
-  parseGroup(readLines(layers, '/etc/group')).some(group => group.gid === gid);
+  parseGroup(readLines(readerOf(layers), '/etc/group')).some(group => group.gid === gid);
 
 function groupOf(groups: readonly GroupLine[], word: string): number {
   const gid = idOf(word) ?? groups.find(group => group.name === word)?.gid;
@@ -85,8 +97,9 @@ const unknown = (message: string) =>
     exitCode: 126,
   });
 
-function readLines(layers: readonly LayerView[], path: string): string[][] {
-  const text = readInLayers(layers, path)?.toString() ?? '';
+function readLines(read: ReadFile, path: string): string[][] {
+  const bytes = read(path);
+  const text = bytes === undefined ? '' : Buffer.from(bytes).toString();
   return text
     .split('\n')
     .map(line => line.trim())

@@ -12,11 +12,15 @@ export interface ContainerNetwork {
 /** In a container's directory. */
 export const networkFile = 'network.json';
 
-/** Undefined for a container that is not on the bridge. */
+/** Undefined for a container that is not on the bridge, and for a file that a power cut has left without its end. */
 export async function readContainerNetwork(
   files: Files,
   directory: string,
 ): Promise<ContainerNetwork | undefined> {
   const text = await files.read(`${directory}/${networkFile}`);
-  return text === undefined ? undefined : (JSON.parse(text) as ContainerNetwork);
+  try {
+    return text === undefined ? undefined : (JSON.parse(text) as ContainerNetwork);
+  } catch {
+    return undefined;
+  }
 }

@@ -16,7 +16,7 @@ export type SystemdStep =
   | { readonly do: 'disable-unit'; readonly name: string }
   /** Forgets a failure; it cannot come back. */
   | { readonly do: 'reset-failed-unit'; readonly name: string }
-  /** Reads unit files again, where that of `name` changed on the disk since it was loaded. New files need none. */
+  /** Reads unit files again, where that of `name` changed or went since it was loaded. New files need none. */
   | { readonly do: 'reload-manager'; readonly name: string };
 
 const up = ['active', 'reloading', 'refreshing', 'activating'];
@@ -147,7 +147,11 @@ export function systemdExecutors(
     },
     'reload-manager': {
       describe: step => `read the changed file of ${step.name}`,
-      satisfied: async step => !(await read(step, 'NeedDaemonReload')),
+      // Since version 253 systemd says of every unit that it has to be read again once any was enabled.
+      satisfied: async step =>
+        !(await isLoaded(step)) ||
+        (await read(step, 'LoadState')) === 'not-found' ||
+        !(await read(step, 'NeedDaemonReload')),
       apply: async (_step, signal) => {
         const client = await connect();
         await client.reload(signal);

@@ -94,6 +94,40 @@ test('a name that is taken is refused, by a container and by any other unit', as
   assert.match(await system('systemctl', 'is-active', 'taken', 'dbus'), /^active\nactive$/m);
 });
 
+/** When systemd last read all unit files. */
+const loadedAt = () => system('systemctl', 'show', '-P', 'UnitsLoadTimestampMonotonic');
+
+test('a name that was removed runs the new unit, though systemd had kept the old one for others that want it', async () => {
+  const dependant = '/etc/systemd/system/dependant.service';
+  await writeFile(
+    dependant,
+    '[Unit]\nWants=kept.service\nAfter=kept.service\n[Service]\nExecStart=sleep 9999\n',
+  );
+  const make = (...flags: readonly string[]) =>
+    done(['run', '-d', '--network=none', '--name=kept', '--enable', ...flags, image, 'sleep', 'infinity']);
+  const before = await loadedAt();
+  await make('-m50m');
+  assert.equal(await loadedAt(), before, 'a new unit costs no reload');
+  await system('systemctl', 'daemon-reload');
+  await system('systemctl', 'start', 'dependant');
+  await done(['rm', '-f', 'kept']);
+  assert.equal(await system('systemctl', 'show', '-P', 'LoadState', 'kept'), 'not-found\n');
+  await make('-m200m', '--restart=always');
+  const shown = await system('systemctl', 'show', '-pMemoryMax', '-pRestart', 'kept');
+  assert.deepEqual(shown.trim().split('\n').sort(), [`MemoryMax=${200 << 20}`, 'Restart=always']);
+  await done(['rm', '-f', 'kept']);
+  await system('systemctl', 'stop', 'dependant');
+  await rm(dependant);
+  await system('systemctl', 'daemon-reload');
+});
+
+test('rm of a container that nothing else wants reads no unit files again', async () => {
+  await done(['run', '-d', '--network=none', '--name=plain', image, 'sleep', 'infinity']);
+  const before = await loadedAt();
+  await done(['rm', '-f', 'plain']);
+  assert.equal(await loadedAt(), before);
+});
+
 test('a drop-in is honoured, and stays', async () => {
   await mkdir('/etc/systemd/system/tuned.service.d');
   await writeFile('/etc/systemd/system/tuned.service.d/mine.conf', '[Service]\nMemoryMax=123M\n');
@@ -139,6 +173,76 @@ test('with --pull always it fetches its image before each start, and starts with
   assert.equal(await start(), 'second\n');
   await registry[Symbol.asyncDispose]();
   assert.equal(await start(), 'second\n');
+});
+
+/** Processes that fetch the image of a container. */
+const fetchers = (name: string) =>
+  system(
+    'sh',
+    '-c',
+    `cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 'refres[h] ${name}' || :`,
+  );
+
+test('a fetch before a start ends with the unit, and renews no container that runs or is another', async () => {
+  const marking = (word: string) =>
+    debianImage({ Cmd: ['sh', '-c', `echo ${word} > /mark; exec sleep infinity`] });
+  const made = { 'app/slow:1': marking('first') };
+  let held:
+    | { readonly asked: PromiseWithResolvers<void>; readonly go: PromiseWithResolvers<void> }
+    | undefined;
+  await using registry = await startFakeRegistry({
+    images: made,
+    script: async () => {
+      held?.asked.resolve();
+      await held?.go.promise;
+      return false;
+    },
+  });
+  const begin = async () => {
+    const [asked, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    held = { asked, go };
+    await system('systemctl', 'start', '--no-block', 'slow');
+    await asked.promise;
+    return go;
+  };
+  const mark = () => done(['exec', 'slow', 'cat', '/mark']);
+  const started = async () => (await spawnlet(['exec', 'slow', 'cat', '/mark'])).out !== '' || undefined;
+  await done([
+    'run',
+    '-d',
+    '--name=slow',
+    '--network=none',
+    '--pull=always',
+    '--stop-timeout=0',
+    '--tls-verify=false',
+    `${registry.host}/app/slow:1`,
+  ]);
+  await done(['stop', 'slow']);
+  made['app/slow:1'] = marking('second');
+
+  const late = await begin();
+  await system('systemctl', 'kill', '--kill-whom=control', '--signal=KILL', 'slow');
+  await eventually(started, 'it starts without the fetch');
+  late.resolve();
+  await eventually(async () => (await fetchers('slow')) === '0\n', 'the fetch has ended');
+  assert.equal(await readFile('/var/lib/spawnlet/app/slow/upper/mark', 'utf8'), 'first\n');
+  await done(['stop', 'slow']);
+
+  const never = await begin();
+  await done(['rm', '-f', 'slow']);
+  await eventually(async () => (await fetchers('slow')) === '0\n', 'the fetch has ended with the unit');
+  never.resolve();
+  await done([
+    'run',
+    '-d',
+    '--name=slow',
+    '--network=none',
+    image,
+    'sh',
+    '-c',
+    'echo other > /mark; sleep 999',
+  ]);
+  assert.equal(await mark(), 'other\n');
 });
 
 test('with --pull always it fetches its image with the credentials that it was made with, whose file alone is noted', async () => {

@@ -74,6 +74,7 @@ export function runPlan(
     network: { kind: network },
     now: 0,
     gate: false,
+    self: { pid: 1, start: '1', boot: 'a boot', command: 'a test' },
     attached: false,
     enable: false,
     health: healthOf(wanted, whole),
