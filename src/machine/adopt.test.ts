@@ -41,6 +41,46 @@ test('a machine of spawnlet is understood whole: its files are its spec', () => 
   );
 });
 
+test('published ports are understood from the lines that an ejected machine has kept', () => {
+  const spec = {
+    ...plainSpec,
+    network: {
+      kind: 'private',
+      interfaces: [
+        {
+          kind: 'nat',
+          name: 'host0',
+          addresses: ['10.153.0.9/22', 'fd5b:1::9/64'],
+          gateways: [],
+          dns: [],
+          ports: [
+            { protocol: 'tcp', hostPort: 9001, port: 80 },
+            { protocol: 'udp', address: '192.0.2.7', hostPort: 5353, port: 53 },
+          ],
+        },
+      ],
+    },
+  } as const;
+  const {
+    spec: adopted,
+    lines,
+    kept,
+  } = adopt({
+    name: 'web',
+    nspawn: { path: 'web.nspawn', text: nspawnFile(spec, linesOf(spec), plainFacts) },
+    units: [{ path: '50-spawnlet.conf', text: serviceDropIn(spec, linesOf(spec), plainFacts) }],
+    enabled: false,
+    gpu,
+  });
+  assert.ok(adopted.network.kind === 'private' && adopted.network.interfaces[0]?.kind === 'nat');
+  assert.deepEqual(adopted.network.interfaces[0].ports, spec.network.interfaces[0].ports);
+  assert.deepEqual(
+    lines.filter(({ verdict }) => verdict !== 'understood'),
+    [],
+  );
+  assert.deepEqual(kept, []);
+});
+
 test('any text is read without an error, and each of its lines is in the report or a comment', () => {
   const line = fc.constantFrom(
     '[Exec]',

@@ -84,6 +84,9 @@ function portOf(line: string): PublishedPort[] {
   ];
 }
 
+/** Whether a line of a unit takes back the ports of a machine, as {@link portLines} writes it. */
+export const takesPortsBack = (line: string): boolean => line.startsWith(`-/bin/sh ${unpublishPath}`);
+
 /** Ports that these lines of units or of files for nft publish. */
 export const portsIn = (lines: readonly string[]): PublishedPort[] => distinctPorts(lines.flatMap(portOf));
 

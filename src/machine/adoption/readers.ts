@@ -1,7 +1,16 @@
+import { portsIn, takesPortsBack } from '../../network/nat.ts';
 import { delayOf, forgetExport, isNode, isStartTimeout } from '../drop-in.ts';
 import { colonWords, quotedWords } from '../nspawn-words.ts';
 import { keyOf, optionOf } from '../options.ts';
-import type { Credential, DeviceNode, MachineSpec, Mount, PrivateUsers, ProfileName } from '../spec.ts';
+import type {
+  Credential,
+  DeviceNode,
+  MachineSpec,
+  Mount,
+  PrivateUsers,
+  ProfileName,
+  PublishedPort,
+} from '../spec.ts';
 import { commandWords } from './command-line.ts';
 import { type GivenNetwork, givenLink, givenPort, publishes } from './network.ts';
 import type { Setting } from './settings.ts';
@@ -304,6 +313,7 @@ const unitReaders: Readonly<Record<string, Read>> = {
     return as('network');
   },
   'Service.ExecStartPre': (value, draft) => {
+    if (takesPortsBack(value) || published(value, draft)) return as('network');
     const seconds = delayOf(commandWords(value, draft.name) ?? []);
     if (seconds === undefined) return left('not a setting of machines');
     draft.delay = seconds;
@@ -311,7 +321,11 @@ const unitReaders: Readonly<Record<string, Read>> = {
   },
   'Service.ExecStart': service,
   'Service.ExecStopPost': value =>
-    value === forgetExport ? as('spawnlet adds it to each') : left('not a setting of machines'),
+    value === forgetExport
+      ? as('spawnlet adds it to each')
+      : takesPortsBack(value)
+        ? as('network')
+        : left('not a setting of machines'),
   'Service.TimeoutStartSec': (value, _draft, { recorded }) =>
     recorded && isStartTimeout(value) ? as('start') : left('not a setting of machines'),
   'Unit.Description': () => as('the stock unit has one'),
@@ -340,6 +354,14 @@ const unitReaders: Readonly<Record<string, Read>> = {
     return as('autostart.delay');
   },
 };
+
+/** Takes ports that a line publishes, once each: there is a line for each family of addresses. */
+function published(value: string, { network: { ports } }: Draft): boolean {
+  const found = portsIn([value]);
+  const isNew = (port: PublishedPort) => !ports.some(one => JSON.stringify(one) === JSON.stringify(port));
+  ports.push(...found.filter(isNew));
+  return found.length > 0;
+}
 
 /** Ordering after what every machine is ordered after, or what spawnlet adds for its network. */
 function after(value: string, _draft: Draft, { recorded }: Context): Reading {
