@@ -2,6 +2,7 @@ import { SpawnletError } from '../host/error.ts';
 import { lockBase } from '../image/tree/bases.ts';
 import { clonedNetwork } from '../network/decide.ts';
 import { lockNetwork } from '../network/nat.ts';
+import { nameOf } from '../network/ports.ts';
 import type { MachineChange, Password } from './api.ts';
 import { type MachineDependencies, note, type Parts, plan } from './change.ts';
 import { started } from './job.ts';
@@ -168,6 +169,9 @@ export async function* clone(deps: MachineDependencies, change: Of<'clone'>, sig
     firstBoot: { ...firstBoot, sshKeys: [], users: [], copy: [], run: [] },
   };
   yield* make(deps, next, found, change.start, signal);
+  const kept = spec.network.kind === 'private' ? spec.network.interfaces : [];
+  for (const port of kept.flatMap(one => (one.kind === 'nat' ? one.ports : [])))
+    yield note(`port ${nameOf(port)} stays with ${change.name}: spawnlet machine set ${change.to} publish=…`);
   if (change.start) yield* started(deps, change.to);
 }
 

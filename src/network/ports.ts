@@ -33,7 +33,8 @@ export function parseListeners(text: string): Listener[] {
 
 const wildcards = ['*', '0.0.0.0', '::'];
 const isPort = (port: number) => Number.isInteger(port) && port >= 1 && port <= 65535;
-const nameOf = ({ protocol, address, hostPort }: PublishedPort) =>
+/** `8080/tcp`, or with the address that it is bound to. */
+export const nameOf = ({ protocol, address, hostPort }: PublishedPort) =>
   `${address === undefined ? '' : `${address.includes(':') ? `[${address}]` : address}:`}${hostPort}/${protocol}`;
 
 /** Two of these cannot both be had: the same port of one address, or of all. */
