@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ended } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
+import { hasProgram } from '../host/program.ts';
 import type { Context } from './context.ts';
 
 /** A text after its editor has ended; the file goes, unless it is kept. */
@@ -13,10 +14,20 @@ export interface Edited extends AsyncDisposable {
   keep(hint: string): void;
 }
 
-/** Opens VISUAL, EDITOR or vi. Throws `ERR_EDITOR`. */
+/** What systemctl(1) looks for without a variable that names one. */
+const editors = ['editor', 'nano', 'vim', 'vi'];
+
+async function installedEditor({ host }: Context): Promise<string> {
+  for (const name of editors) if (await hasProgram(host.files, name)) return name;
+  throw new SpawnletError('ERR_EDITOR', 'no editor is installed', {
+    hint: 'apt-get install nano, or name one with EDITOR=',
+  });
+}
+
+/** Opens VISUAL, EDITOR or the first editor that is installed. Throws `ERR_EDITOR`. */
 export async function editText(before: string, name: string, context: Context): Promise<Edited> {
   const { VISUAL, EDITOR } = context.env;
-  const editor = VISUAL || EDITOR || 'vi';
+  const editor = VISUAL || EDITOR || (await installedEditor(context));
   const directory = await mkdtemp(join(tmpdir(), 'spawnlet-'));
   const path = join(directory, name);
   let kept = false;

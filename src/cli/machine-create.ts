@@ -215,7 +215,7 @@ export const edit = defineCommand({
   synopsis: '[FLAG…] NAME',
   arity: [1, 1],
   options: applyOptions,
-  examples: [['spawnlet machine edit web', 'VISUAL or EDITOR, else vi']],
+  examples: [['spawnlet machine edit web', 'VISUAL or EDITOR, else nano, vim or vi']],
   async run({ options, arguments: [argument = ''] }, context) {
     const name = parseMachineName(argument);
     const [{ formatMachine, parseMachine }, { editText }] = await Promise.all([
