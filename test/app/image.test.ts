@@ -4,8 +4,17 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { makeImage } from '../harness/images.ts';
-import { debianImage, done, type Fixture, spawnlet, staticProgram, system, useImages } from './tools.ts';
+import { makeImage, makeIndex, writeLayout } from '../harness/images.ts';
+import {
+  debianImage,
+  done,
+  type Fixture,
+  spawnlet,
+  staticProgram,
+  system,
+  useImages,
+  words,
+} from './tools.ts';
 
 let images: Fixture;
 const secret = '/var/lib/secret-of-the-host';
@@ -258,4 +267,37 @@ test('its HEALTHCHECK is asked, unless it is left out', async () => {
   assert.match((await spawnlet(['healthcheck', 'run', 'left'])).err, /ERR_NO_HEALTHCHECK/);
   const other = await spawnlet(['run', '--rm', '--engine=nspawn', images.ref('asked')]);
   assert.match(other.err, /the engine nspawn has no health checks .*\n.*--no-healthcheck/);
+});
+
+test('a pull shows a bar for each layer on a terminal, and plain lines elsewhere', async () => {
+  const image = makeImage({ layers: [[{ path: 'own', content: 'of this test' }]] });
+  await writeLayout(join(images.directory, 'own'), { latest: image });
+  const reference = `oci:${join(images.directory, 'own')}`;
+  const plain = await spawnlet(['image', 'pull', reference]);
+  assert.match(plain.err, /^[0-9a-f]{12} {2}\d[\d.]* [kM]?B$/m);
+  assert.doesNotMatch(plain.err, /\u001b/);
+  await done(['image', 'rm', 'localhost/own:latest']);
+  const command = words('image', 'pull', reference).join(' ');
+  const drawn = await system('script', '--quiet', '--return', '--command', command, '/dev/null');
+  assert.match(drawn, /\u001b\[2K[0-9a-f]{12} {2}(?:\[=|waiting)/);
+  assert.match(drawn, /\u001b\[2K[0-9a-f]{12} {2}done/);
+});
+
+/** An image of an index that has no other. */
+async function foreignImage(): Promise<string> {
+  const image = makeImage({ layers: [[]], platform: { os: 'linux', architecture: 's390x' } });
+  await writeLayout(join(images.directory, 'foreign'), { latest: makeIndex([image]) });
+  return `oci:${join(images.directory, 'foreign')}`;
+}
+
+test('an image for another machine is told with what it is made for', async () => {
+  const { code, err } = await spawnlet(['run', '--rm', await foreignImage(), 'true']);
+  assert.equal(code, 125);
+  assert.match(err, /ERR_PLATFORM\]\n {2}it is made for linux\/s390x/);
+});
+
+test('where an error comes from is shown with --debug alone', async () => {
+  const argv = ['run', '--rm', await foreignImage(), 'true'];
+  assert.doesNotMatch((await spawnlet(argv)).err, /^ +at /m);
+  assert.match((await spawnlet(['--debug', ...argv])).err, /^ +at /m);
 });

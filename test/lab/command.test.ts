@@ -87,3 +87,24 @@ test('a terminal in a lab has the size of the one it is on, and follows it', asy
   assert.deepEqual(lines.slice(2), ['33 101', '20 55']);
   assert.equal(await end, 3);
 });
+
+test('lab shell is a login on a terminal, with spawnlet in its PATH, and ends as the shell does', async t => {
+  await using lab = await useLab({ test: t });
+  const child = host.children.spawn(
+    ['script', '--quiet', '--return', '--command', `${spawnlet} lab shell ${lab.name}`, '/dev/null'],
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  );
+  const end = ended(child);
+  assert.ok(child.stdin && child.stdout);
+  child.stdin.write('tty; id -un; hostname; spawnlet version; exit 4\n');
+  let said = '';
+  for await (const chunk of child.stdout) said += String(chunk);
+  for (const line of [
+    /^\/dev\/pts\/\d+\r$/m,
+    /^root\r$/m,
+    new RegExp(`^${lab.name}\r$`, 'm'),
+    /^spawnlet \d/m,
+  ])
+    assert.match(said, line);
+  assert.equal(await end, 4);
+});
