@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { ended, systemChildren } from '../../src/host/child.ts';
-import { done, groupOf, inspect, ofGroup, runsIn, spawnlet, system, until, words } from './guest.ts';
+import { done, groupOf, inspect, isUp, ofGroup, runsIn, spawnlet, system, until, words } from './guest.ts';
 import type { Check } from './report.ts';
 
 const image = 'oci:/usr/local/images:busybox';
@@ -34,7 +34,7 @@ const hostChecks: Check[] = [
       const told = others.map(row => `${row.name} ${row.verdict} (${row.finding})`).join('; ');
       assert.equal(code, 0, told);
       // Of what a kernel may lack, and nothing needs.
-      for (const { name } of others) assert.match(name, /^(?:user namespaces|idmapped mounts)$/, told);
+      for (const { name } of others) assert.match(name, /^(?:user namespaces|idmapped mounts|agent)$/, told);
       return `${rows.length - others.length} ok; ${told}`;
     },
   },
@@ -191,7 +191,7 @@ const moreChecks: Check[] = [
   {
     title: 'a container to be there after a boot',
     see: async () => {
-      await done('run', '-d', '--name', 'lasting', '--enable', image, ...patient);
+      await done('run', '-d', '--name', 'lasting', '--network=host', '--enable', image, ...patient);
       return system('systemctl', 'is-enabled', 'lasting');
     },
   },
@@ -216,7 +216,10 @@ export const restarted: readonly Check[] = [
   {
     title: 'the container was started at boot',
     see: async () => {
-      await until(async () => ((await runsIn('lasting', 'sleep')) ? true : undefined), 'lasting runs');
+      await until(
+        async () => ((await isUp('lasting')) ? runsIn('lasting', 'sleep') : undefined),
+        'lasting runs',
+      );
       return `${(await inspect('lasting')).state.kind}, ${await done('ps')}`;
     },
   },

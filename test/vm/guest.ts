@@ -61,6 +61,10 @@ export async function until<T>(look: () => Promise<T | undefined>, what: string)
   }
 }
 
+/** Whether the unit of a container has been started. */
+export const isUp = async (name: string): Promise<boolean> =>
+  (await system('systemctl', 'show', '--property=ActiveState', '--value', `${name}.service`)) === 'active';
+
 /** Whether a process of the unit runs this program. */
 export async function runsIn(name: string, program: string): Promise<true | undefined> {
   for (const pid of (await ofGroup(name, 'cgroup.procs')).split('\n')) {
