@@ -3,7 +3,7 @@ import { crunWords } from '../engine/crun.ts';
 import { engines } from '../engine/engines.ts';
 import { capture, execIn, type ProcessSpec } from '../engine/exec.ts';
 import { compiledFilter, keepFilter } from '../engine/filter-cache.ts';
-import { runDirectoryOf } from '../engine/script.ts';
+import { runDirectoryOf, runsDirectory } from '../engine/script.ts';
 import { signalName } from '../engine/signal.ts';
 import type { Applier, Plan } from '../host/apply.ts';
 import { programMissing } from '../host/child.ts';
@@ -302,9 +302,30 @@ export class Apps {
     });
   }
 
+  /**
+   * Removes directories of runs that systemd removes no more: it was reloaded between the end of a container of `--rm`, whose
+   * unit file was gone already, and the end of the unit.
+   */
+  async #sweepRuns(names: readonly string[], signal: AbortSignal): Promise<void> {
+    const { files, locks } = this.#deps.host;
+    for (const name of await files.list(runsDirectory)) {
+      const directory = runDirectoryOf(name);
+      // Those of pods have no such file.
+      if (names.includes(name) || !(await files.look(`${directory}/fifos`))) continue;
+      if (await (await this.#deps.systemd()).isLoaded(unitOf(name), signal)) continue;
+      try {
+        await using _lock = await locks.take(`app-${name}`);
+        if (!(await files.look(directoryOf(name)))) await files.remove(directory);
+      } catch (error) {
+        busyIsFine(error);
+      }
+    }
+  }
+
   /** All containers, by name. */
   async list(signal: AbortSignal): Promise<App[]> {
     const names = await this.#deps.host.files.list(appsDirectory);
+    await this.#sweepRuns(names, signal);
     const apps = await Promise.all(names.map(name => this.find(name, signal)));
     const there = apps.flatMap(app => (app && !isGoing(app) ? app : []));
     const left = there.filter(app => isLeftOver(app) || this.#isAbandoned(app));

@@ -8,8 +8,11 @@ import { shareScript } from './propagation.ts';
 /** Where a namespace that has links is mounted, in the unit's own mount namespace: it is gone with the unit. */
 export const netnsOf = (name: string): string => `${runDirectoryOf(name)}/netns`;
 
+/** Where directories of runs are. */
+export const runsDirectory = `${runtimeDirectory}/app`;
+
 /** Files of one run: the unit's RuntimeDirectory=, which systemd removes when the unit has ended. */
-export const runDirectoryOf = (name: string): string => `${runtimeDirectory}/app/${name}`;
+export const runDirectoryOf = (name: string): string => `${runsDirectory}/${name}`;
 
 /**
  * Where the unit mounts the image's layers, in its own mount namespace: on the host it is empty. It is a RuntimeDirectory=
