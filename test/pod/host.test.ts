@@ -61,7 +61,9 @@ test('a package that is not there is installed and runs as its unit says, and it
   assert.match(await shell('uptimed', 'cat /proc/self/cgroup'), new RegExp(`uptimed-${metadata?.uid}`));
   const inTerminal = `${words('pod', 'exec', '-t', 'uptimed', '--').join(' ')} sh -c "test -t 0 && id -un; exit 5"`;
   const terminal = await systemChildren.capture(['script', '-qec', inTerminal, '/dev/null']);
-  assert.deepEqual([terminal.code, terminal.stdout.toString().trim()], [5, 'root']);
+  assert.equal(terminal.code, 5);
+  // script echoes the end of its own input, before or after.
+  assert.match(terminal.stdout.toString(), /^(?:\^@)?root\r\n(?:\^@)?$/);
   await writeFile('/var/tmp/brought', 'by cp\n');
   await done(['pod', 'cp', '/var/tmp/brought', 'uptimed:/tmp/brought']);
   assert.equal(await shell('uptimed', 'cat /tmp/brought'), 'by cp\n');
