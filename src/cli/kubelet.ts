@@ -154,12 +154,12 @@ export const kubelet = defineCommand({
   async run({ options }, context) {
     const { signal, host } = context;
     await refuseOwnMounts(host);
-    await using _agent = await host.locks.take(agentLock);
     const configuration = await readConfiguration(host.files, options.config);
     const directory = resolve(
       options['pod-manifest-path'] ?? configuration.staticPodPath ?? defaultManifests,
     );
     const defaultRuntime = parseDefaultRuntime(options['default-runtime']);
+    await using _agent = await host.locks.take(agentLock);
     await writeSettings(host.files, { defaultRuntime });
     let objects: Objects = objectsOf(nothingWanted);
     context.volumeObjects = {

@@ -108,14 +108,15 @@ const execError = (program: string, why: string) => quoted(`execv(${program}) fa
  */
 const findCode = ({ name, args: [program = ''] }: ContainerSpec) => `if [ $code = 1 ]; then
   last() {
-    journalctl --namespace=spawnlet --quiet --no-pager --output=cat --lines=1 _SYSTEMD_INVOCATION_ID=$INVOCATION_ID "$@"
+    journalctl --namespace=spawnlet --quiet --no-pager --output=cat --boot --lines=1 "$@"
   }
   journalctl --namespace=spawnlet --sync || :
-  end=$(last _COMM=systemd-nspawn)
+  # What it says last may have no unit and no program, since it ends at once: journald looks at the process.
+  end=$(last _PID=$nspawn SYSLOG_IDENTIFIER=systemd-nspawn)
   case $end in
     *'terminated by signal '*) end=\${end##* } code=$((128 + $(kill -l \${end%.}))) ;;
     *)
-      case $(last SYSLOG_IDENTIFIER=${name} PRIORITY=3) in
+      case $(last _SYSTEMD_INVOCATION_ID=$INVOCATION_ID SYSLOG_IDENTIFIER=${name} PRIORITY=3) in
         ${execError(program, 'No such file or directory')}) code=127 ;;
         ${execError(program, '')}*) code=126 ;;
       esac ;;
