@@ -5,6 +5,7 @@ import type { Files } from '../host/files.ts';
 import type { Host } from '../host/host.ts';
 import type { Executor } from '../host/step.ts';
 import { labDirectory } from '../names.ts';
+import { hardwareAddress } from '../network/subnet.ts';
 import { readRecords } from './record.ts';
 
 /** The bridge in a network's namespace. */
@@ -131,7 +132,7 @@ export function networkExecutors({ files, children }: Host): {
         await check(children, inNetwork(step.network, ['ip', '-batch', '-']), {
           input: [
             'link set lo up',
-            `link add ${bridge} type bridge forward_delay 0`,
+            `link add ${bridge} address ${hardwareAddress(gateway)} type bridge forward_delay 0`,
             `link set ${bridge} up`,
             `address add ${gateway}/${prefixLength} dev ${bridge}`,
             '',

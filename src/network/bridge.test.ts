@@ -82,6 +82,7 @@ test('ifupdown makes the bridge in its first stanza and takes it away in the las
     'iface br0 inet static',
     '    pre-up ip link add name br0 type bridge forward_delay 0 || true',
     '    pre-up ip link set dev eth1 master br0 up',
+    '    pre-up ip link set dev br0 address "$(cat /sys/class/net/eth1/address)"',
     '    address 10.0.0.1/24',
     'iface br0 inet6 static',
     '    address fd00::1/64',

@@ -118,6 +118,8 @@ function ifupdownFiles({ name, uplinks, addresses, gateways, dns }: BridgeReques
   const make = [
     `    pre-up ip link add name ${name} type bridge forward_delay 0 || true`,
     ...uplinks.map(uplink => `    pre-up ip link set dev ${uplink} master ${name} up`),
+    // Set, it stays as machines come and go.
+    `    pre-up ip link set dev ${name} address "$(cat /sys/class/net/${uplinks[0] ?? name}/address)"`,
   ];
   const family = (address: string) => (address.includes(':') ? 'inet6' : 'inet');
   const plain = addresses === 'dhcp' ? 'dhcp' : 'manual';

@@ -3,7 +3,7 @@ import { formatVersion, lockDirectory, natDirectory, persistentUnits, runtimeDir
 import { execLine } from '../systemd/escape.ts';
 import { renderUnit, section, unitFile } from '../systemd/unit-file.ts';
 import { natBridge, natUnit } from './names.ts';
-import { hostAddress, type Range } from './subnet.ts';
+import { hardwareAddress, hostAddress, type Range } from './subnet.ts';
 
 /** A bridge of the host with NAT and published ports, as files: a unit that makes it, rules, scripts. */
 export interface NatBridge {
@@ -240,7 +240,7 @@ function unitText(its: NatBridge, range: Range): string {
         ['RemainAfterExit', 'yes'],
         ['RuntimeDirectory', its.runtime],
         ['RuntimeDirectoryMode', '0700'],
-        start('', ip, 'link', 'add', bridge, 'type', 'bridge'),
+        start('', ip, 'link', 'add', bridge, 'address', hardwareAddress(v4), 'type', 'bridge'),
         start('', ip, 'address', 'add', v4, 'dev', bridge),
         // A host may have no IPv6.
         ...(v6 === undefined ? [] : [start('-', ip, '-6', 'address', 'add', v6, 'dev', bridge, 'nodad')]),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { BlockList } from 'node:net';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { addressOf, allocate, chooseSubnets, hostAddress, parseCidr } from './subnet.ts';
+import { addressOf, allocate, chooseSubnets, hardwareAddress, hostAddress, parseCidr } from './subnet.ts';
 
 const hostId = '0123456789abcdef0123456789abcdef';
 const subnets = chooseSubnets([], hostId);
@@ -34,6 +34,11 @@ test('machines get addresses of the network, each its own, and never the bridgeâ
       assert.notEqual(addressOf(v4), addressOf(hostAddress(subnets, 1).v4));
     }),
   );
+});
+
+test('a bridge has a hardware address that follows from the other one', () => {
+  assert.equal(hardwareAddress('10.88.0.1/16'), '02:00:0a:58:00:01');
+  assert.equal(hardwareAddress('192.168.216.1'), '02:00:c0:a8:d8:01');
 });
 
 test('a full network is refused', () => {

@@ -99,6 +99,20 @@ export function hostAddress(subnets: Range, host: number): Range {
 }
 
 /**
+ * A hardware address of a bridge, made of its IPv4 address. One that is given none takes the lowest of its ports, another one as
+ * they come and go, and those who know it by the former are not heard until they ask again.
+ */
+export const hardwareAddress = (v4: string): string =>
+  [
+    '02',
+    '00',
+    ...v4
+      .replace(/\/.*$/, '')
+      .split('.')
+      .map(byte => Number(byte).toString(16).padStart(2, '0')),
+  ].join(':');
+
+/**
  * The lowest addresses of the bridge's networks that no machine has: one of each, with the same host number.
  *
  * @param taken addresses of other machines, as {@link addressOf} has them

@@ -54,6 +54,7 @@ async function makesAndRemoves(): Promise<void> {
     const one = anInterface({ kind: 'bridge', bridge: 'br5', addresses: ['10.5.0.2/24'] });
     await using machine = await useMachine('alpha', one);
     await eventually(() => machine.inside('ping', '-c1', '-W1', '10.5.0.9'));
+    assert.equal(await readFile('/sys/class/net/br5/addr_assign_type', 'utf8'), '3\n');
     await assert.rejects(spawnlet('network', 'rm', 'br5'), { message: /ports of machines: vb-alpha/ });
   }
   await spawnlet('network', 'rm', 'br5');

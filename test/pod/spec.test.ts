@@ -146,7 +146,10 @@ test('containers of a pod see each other, end as they would alone, and leave not
   const anchor = (await system('systemctl', 'show', '-P', 'MainPID', unit)).trim();
   await remove('shared');
   await eventually(async () => (await podNamed('shared')) === undefined, 'the pod is gone');
-  assert.equal(await system('sh', '-c', `ls -d /proc/${anchor} /run/spawnlet/pods/* 2>/dev/null; :`), '');
+  assert.equal(
+    await system('sh', '-c', `ls -d /proc/${anchor} /run/spawnlet/pods/${metadata?.uid} 2>/dev/null; :`),
+    '',
+  );
   assert.ok(main?.state?.running);
 });
 
