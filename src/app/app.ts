@@ -1,83 +1,38 @@
-import { constants } from 'node:os';
-import { crunWords } from '../engine/crun.ts';
 import { engines } from '../engine/engines.ts';
-import { capture, execIn, type ProcessSpec } from '../engine/exec.ts';
 import { compiledFilter, keepFilter } from '../engine/filter-cache.ts';
 import { runDirectoryOf, runsDirectory } from '../engine/script.ts';
-import { signalName } from '../engine/signal.ts';
-import type { Applier, Plan } from '../host/apply.ts';
+import type { Plan } from '../host/apply.ts';
 import { programMissing } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
-import type { Host } from '../host/host.ts';
-import type { Holder } from '../host/process.ts';
 import { hasProgram } from '../host/program.ts';
 import type { HostStep } from '../host/step.ts';
 import type { InUse } from '../image/garbage.ts';
-import { lookupUser } from '../image/user.ts';
 import { appsDirectory, unitPath } from '../names.ts';
-import { type ContainerNetwork, readContainerNetwork } from '../network/container-file.ts';
-import type { SystemdClient } from '../systemd/client.ts';
 import type { SystemdStep } from '../systemd/executors.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
-import { type Bundle, damaged, parseBundle, unknown } from './bundle-file.ts';
+import { damaged } from './bundle-file.ts';
+import { type ExecChange, execInApp } from './exec.ts';
 import { hostFacts, imageFacts } from './facts.ts';
-import {
-  afterResult,
-  type Health,
-  type Healthcheck,
-  type HealthResult,
-  healthOf,
-  keptOutput,
-  type OnFailure,
-  parseHealth,
-} from './health.ts';
-import { type ImageAccess, imageFor } from './image.ts';
+import { type HealthResult, healthOf } from './health.ts';
+import { checkHealth } from './health-check.ts';
+import { imageFor } from './image.ts';
 import type { DecidedNetwork } from './network.ts';
 import {
-  type AppStep,
-  annotation,
-  bundleFiles,
-  planRemove,
-  planRun,
-  type RunPlan,
-  unitOf,
-  unitPathOf,
-  waitingFileOf,
-} from './plan.ts';
+  type App,
+  type AppDependencies,
+  appsInUse,
+  findApp,
+  getApp,
+  refusedBy,
+  refuseNspawn,
+  runningApp,
+} from './observe.ts';
+import { type AppStep, bundleFiles, planRemove, planRun, type RunPlan, unitOf } from './plan.ts';
 import type { RunRequest } from './request.ts';
 import { Session } from './session.ts';
 import { toBeRead } from './shown.ts';
-import { containerOf, directoryOf, mergeEnv, processUser } from './spec.ts';
-import { type AppState, parseRecord, type RunRecord, startFailure, stateOf } from './status.ts';
-
-/** What apps are run with. */
-export interface AppDependencies extends ImageAccess {
-  readonly host: Host;
-  readonly applier: Pick<Applier<AppStep>, 'apply' | 'dryRun'>;
-  systemd(): Promise<SystemdClient>;
-  /** Words that run this spawnlet. */
-  readonly words: readonly string[];
-}
-
-/** A container as it is now. */
-export interface App {
-  readonly name: string;
-  readonly request: RunRequest;
-  readonly image: string;
-  readonly imageDigest: string;
-  readonly layers: readonly string[];
-  readonly created: string;
-  readonly bundle: Bundle;
-  readonly unit: UnitProperties;
-  readonly record: RunRecord | undefined;
-  readonly state: AppState;
-  /** Who waits until it is made, before its program has run; undefined if it was let run. */
-  readonly waiting: Holder | undefined;
-  /** What it has of spawnlet's own bridge; undefined if it is not on it. */
-  readonly network: ContainerNetwork | undefined;
-  /** How it is asked whether it is well, and what it said; undefined if it is not. */
-  readonly health: { readonly check: Healthcheck; readonly known: Health } | undefined;
-}
+import { containerOf, directoryOf } from './spec.ts';
+import { killApp, stopApp } from './stop.ts';
 
 const placeOf = (name: string) => ({ name, unit: unitOf(name), directory: directoryOf(name) });
 
@@ -90,15 +45,6 @@ const removalDeadline = 60_000;
 /** A container of `--rm` whose conmon was killed before it could remove it, or that is just being made. */
 const isLeftOver = (app: App) =>
   app.request.removeAfterwards && (app.state.kind === 'exited' || app.state.kind === 'created');
-
-/** Undefined for a text that a power cut has left without its content, too. */
-function parseWaiting(text: string | undefined): Holder | undefined {
-  try {
-    return text === undefined ? undefined : (JSON.parse(text) as Holder);
-  } catch {
-    return undefined;
-  }
-}
 
 /** Whoever holds the lock of a container is making or removing it. */
 function busyIsFine(error: unknown): void {
@@ -338,106 +284,20 @@ export class Apps {
     return waiting !== undefined && !this.#deps.host.locks.isAlive(waiting);
   }
 
-  async find(name: string, signal: AbortSignal): Promise<App | undefined> {
-    const { files } = this.#deps.host;
-    if (!/^[\w.-]+$/.test(name)) return undefined;
-    const text = await files.read(`${directoryOf(name)}/config.json`);
-    if (text === undefined) return undefined;
-    const unit = await (await this.#deps.systemd()).unitProperties(unitOf(name), signal);
-    const record = parseRecord(await files.read(`${directoryOf(name)}/record`));
-    const bundle = parseBundle(text);
-    if (!bundle) return this.#damaged(name, unit, record);
-    const notes = bundle.annotations;
-    const request = JSON.parse(notes[annotation.request] ?? '{}') as RunRequest;
-    // systemd-nspawn tells nobody.
-    const isMade = request.engine === 'nspawn' || (await files.look(`${runDirectoryOf(name)}/pid`));
-    return {
-      name,
-      request,
-      image: notes[annotation.image] ?? '',
-      imageDigest: notes[annotation.digest] ?? '',
-      layers: (notes[annotation.layers] ?? '').split(',').filter(Boolean),
-      created: notes[annotation.created] ?? '',
-      bundle,
-      unit,
-      record,
-      state: stateOf(unit, record, constants.signals, isMade !== undefined),
-      waiting: parseWaiting(await files.read(waitingFileOf(directoryOf(name)))),
-      network: await readContainerNetwork(files, directoryOf(name)),
-      health: await this.#healthOf(name, notes[annotation.health], unit.InvocationID),
-    };
-  }
-
-  async #healthOf(name: string, note: string | undefined, invocation: string): Promise<App['health']> {
-    if (note === undefined) return undefined;
-    const text = await this.#deps.host.files.read(healthFileOf(name));
-    return { check: JSON.parse(note) as Healthcheck, known: parseHealth(text, invocation) };
-  }
-
-  /**
-   * Asks a running container whether it is well, notes what it said, and does what is to be done with one that is not.
-   *
-   * @throws ERR_NOT_RUNNING, ERR_NO_HEALTHCHECK
-   */
-  async checkHealth(name: string, signal: AbortSignal): Promise<HealthResult> {
-    const { host } = this.#deps;
-    const { clock, files, locks } = host;
-    // A timer and a person ask one after the other.
-    await using _lock = await locks.wait(`health-${name}`, signal);
-    const app = await this.running(name, signal);
-    const { health } = app;
-    if (!health)
-      throw new SpawnletError('ERR_NO_HEALTHCHECK', `${name} has no health check`, {
-        hint: 'spawnlet run --health-cmd COMMAND, or an image with a HEALTHCHECK',
-      });
-    const { check } = health;
-    const { consoleSize: _size, ...process } = app.bundle.process;
-    const start = clock.now();
-    const answer = await askHealth(
-      host,
-      name,
-      { ...process, args: check.args, terminal: false },
-      check,
-      signal,
-    );
-    const result = { start, end: clock.now(), ...answer };
-    const started = app.state.kind === 'running' ? app.state.since : start;
-    const now = afterResult(health.known, check, result, started);
-    await files.write(healthFileOf(name), `${JSON.stringify(now)}\n`, 0o600);
-    if (now.status === 'unhealthy') await this.#unwell(name, check.onFailure, signal);
-    return result;
-  }
-
-  async #unwell(name: string, action: OnFailure, signal: AbortSignal): Promise<void> {
-    const systemd = await this.#deps.systemd();
-    // Not as somebody kills it: its restart policy holds.
-    if (action === 'kill')
-      await this.#kill(await this.running(name, signal), constants.signals.SIGKILL, signal);
-    if (action === 'stop') await systemd.stopUnit(unitOf(name), 'replace', signal);
-    if (action === 'restart') await (await systemd.enqueue('restart', unitOf(name), 'replace', signal)).done;
-  }
-
-  /** What is known of a container whose bundle cannot be read. */
-  async #damaged(name: string, unit: UnitProperties, record: RunRecord | undefined): Promise<App> {
-    const { files } = this.#deps.host;
-    const isTransient = (await files.look(unitPathOf(name, true))) !== undefined;
-    return {
-      ...unknown,
-      name,
-      request: { ...unknown.request, name, removeAfterwards: isTransient },
-      unit,
-      record,
-      network: await readContainerNetwork(files, directoryOf(name)),
-    };
+  find(name: string, signal: AbortSignal): Promise<App | undefined> {
+    return findApp(this.#deps, name, signal);
   }
 
   /** {@link find}, or `ERR_NO_CONTAINER`. */
-  async get(name: string, signal: AbortSignal): Promise<App> {
-    const app = await this.find(name, signal);
-    if (app) return app;
-    throw new SpawnletError('ERR_NO_CONTAINER', `there is no container ${JSON.stringify(name)}`, {
-      hint: 'spawnlet ps -a lists them',
-    });
+  get(name: string, signal: AbortSignal): Promise<App> {
+    return getApp(this.#deps, name, signal);
+  }
+
+  /** A container that runs and has streams to attach to. @throws ERR_NOT_RUNNING, ERR_ENGINE */
+  async attachable(name: string, signal: AbortSignal): Promise<App> {
+    const app = await runningApp(this.#deps, name, signal);
+    refuseNspawn(app, 'attach');
+    return app;
   }
 
   /** Starts a container and waits until it is made. @throws ERR_START */
@@ -463,82 +323,34 @@ export class Apps {
 
   /** Sends the stop signal, and SIGKILL after `seconds` (the container's own if not given). */
   async stop(name: string, seconds: number | undefined, signal: AbortSignal): Promise<void> {
-    const app = await this.get(name, signal);
-    if (seconds !== undefined && seconds > app.request.stopTimeout) {
-      throw new SpawnletError(
-        'ERR_FLAG_VALUE',
-        `${name} is killed ${app.request.stopTimeout} s after its stop signal`,
-        {
-          hint: `for longer: systemctl edit ${unitOf(name)}, TimeoutStopSec=${seconds}`,
-        },
-      );
-    }
-    const systemd = await this.#deps.systemd();
-    if (seconds === undefined || app.state.kind !== 'running') {
-      await systemd.stopUnit(unitOf(name), 'replace', signal);
-      await this.#forget(name, signal);
-      return;
-    }
-    const job = await systemd.enqueue('stop', unitOf(name), 'replace', signal);
-    const late = new AbortController();
-    const killed = this.#deps.host.clock.sleep(seconds * 1000, late.signal).then(
-      () => systemd.killUnit(unitOf(name), 'all', constants.signals.SIGKILL, signal),
-      () => undefined,
-    );
-    try {
-      await job.done;
-    } finally {
-      late.abort();
-      await killed;
-    }
+    await stopApp(this.#deps, name, seconds, signal);
     await this.#forget(name, signal);
   }
 
-  /**
-   * Sends a signal to the container's PID 1. What ends by SIGKILL or by its stop signal stays down, as with docker and podman: a
-   * restart policy is for ends that nobody has asked for.
-   */
-  async kill(name: string, number: number, signal: AbortSignal): Promise<void> {
-    const app = await this.running(name, signal);
-    const systemd = await this.#deps.systemd();
-    const stop = () => systemd.enqueue('stop', unitOf(name), 'replace', signal);
-    if (app.request.restart.kind === 'no') return this.#kill(app, number, signal);
-    if (number === constants.signals.SIGKILL) {
-      // systemd waits a second before it starts the unit again; the stop would send its own signal first.
-      await this.#kill(app, number, signal);
-      await stop();
-    } else if (signalName(number) === (app.bundle.annotations[annotation.stopSignal] ?? 'SIGTERM'))
-      await stop();
-    else await this.#kill(app, number, signal);
+  /** Sends a signal to the container's PID 1. */
+  kill(name: string, number: number, signal: AbortSignal): Promise<void> {
+    return killApp(this.#deps, name, number, signal);
   }
 
-  async #kill(app: App, number: number, signal: AbortSignal): Promise<void> {
-    const { name } = app;
-    if (app.request.engine === 'nspawn') return killLeader(this.#deps.host, name, app.unit.MainPID, number);
-    const result = await this.#deps.host.children.capture(
-      crunWords(name, 'kill', app.unit.InvocationID, String(number)),
-      { signal },
-    );
-    if (result.code !== 0) throw new SpawnletError('ERR_KILL', `${name}: ${result.stderr.trim()}`);
+  /** Runs a command in a running container; gives its exit code. The signals that are taken go to the command. */
+  exec(
+    name: string,
+    change: ExecChange,
+    stdio: 'inherit' | 'ignore-input',
+    takeSignals: (handler: (signal: NodeJS.Signals) => void) => void,
+    signal: AbortSignal,
+  ): Promise<number> {
+    return execInApp(this.#deps, name, change, stdio, takeSignals, signal);
   }
 
-  /** What conmon and crun alone can do. Throws `ERR_ENGINE`. */
-  refuseNspawn(app: App, what: string): void {
-    if (app.request.engine === 'nspawn')
-      throw refusedBy('nspawn', what, 'run the container with --engine crun');
+  /** Asks a running container whether it is well. @throws ERR_NOT_RUNNING, ERR_NO_HEALTHCHECK */
+  checkHealth(name: string, signal: AbortSignal): Promise<HealthResult> {
+    return checkHealth(this.#deps, name, signal);
   }
 
-  /** A container that runs, or `ERR_NOT_RUNNING`. */
-  async running(name: string, signal: AbortSignal): Promise<App> {
-    const app = await this.get(name, signal);
-    if (app.state.kind === 'running') return app;
-    if (app.state.kind === 'damaged') throw damaged(name);
-    throw new SpawnletError('ERR_NOT_RUNNING', `${app.name} is not running (${app.state.kind})`, {
-      hint:
-        app.state.kind === 'restarting'
-          ? `spawnlet logs ${app.name} has what it said before it ended`
-          : `spawnlet start ${app.name}`,
-    });
+  /** What containers run from, which `image rm` and `prune` must leave. */
+  inUse(signal: AbortSignal): Promise<InUse> {
+    return appsInUse(this.#deps, signal);
   }
 
   async #down(name: string, signal: AbortSignal): Promise<UnitProperties> {
@@ -600,57 +412,6 @@ export class Apps {
     await this.#deps.applier.apply(this.#removal(app, await this.#bridgeRemoval(app)), signal);
   }
 
-  /** Runs a command in a running container; gives its exit code. The signals that are taken go to the command. */
-  async exec(
-    name: string,
-    change: ExecChange,
-    stdio: 'inherit' | 'ignore-input',
-    takeSignals: (handler: (signal: NodeJS.Signals) => void) => void,
-    signal: AbortSignal,
-  ): Promise<number> {
-    const app = await this.running(name, signal);
-    this.refuseNspawn(app, 'exec');
-    // The size is that of the terminal that the container was made on.
-    const { consoleSize: _size, ...process } = app.bundle.process;
-    const other = change.user === undefined ? undefined : await this.#userIn(app, change.user);
-    const spec: ProcessSpec = {
-      ...process,
-      ...(other && { user: other.user }),
-      args: change.args,
-      env: mergeEnv(process.env, other?.env ?? [], change.terminal ? ['TERM=xterm'] : [], change.env),
-      cwd: change.cwd ?? process.cwd,
-      terminal: change.terminal,
-    };
-    const end = await execIn(
-      this.#deps.host,
-      name,
-      spec,
-      [stdio === 'inherit' ? 'inherit' : 'ignore', 'inherit', 'inherit'],
-      (_child, send) => takeSignals(send),
-    );
-    if (end.kind === 'exited') return end.exitCode;
-    // Why not, crun has told on standard error, which is the command's too.
-    throw new SpawnletError('ERR_EXEC', `${name} did not run ${change.args[0]}`, {
-      exitCode: startFailure(end.text).exitCode,
-      hint: 'name a program that is in the container',
-    });
-  }
-
-  /**
-   * A user of the container as it is now, with the home directory as variable where neither the image nor `run` has set it.
-   */
-  async #userIn(app: App, user: string): Promise<{ user: ProcessSpec['user']; env: readonly string[] }> {
-    const [{ readInside }, pid = ''] = await Promise.all([
-      import('./inside.ts'),
-      this.#deps.host.files.read(`${runDirectoryOf(app.name)}/pid`),
-    ]);
-    const found = lookupUser(path => readInside(`/proc/${pid.trim()}/root`, path), user);
-    const store = await this.#deps.store();
-    const image = await store.find(app.imageDigest);
-    const set = [...(image?.config.env ?? []), ...app.request.env].some(entry => entry.startsWith('HOME='));
-    return { user: processUser(found), env: set ? [] : [`HOME=${found.home}`] };
-  }
-
   /**
    * Fetches a container's image anew and renews its bundle: what a unit with `--pull always` does before it starts. Its
    * files of the old image go; volumes stay. The unit's text is not changed, so that systemd has nothing to reload.
@@ -691,56 +452,6 @@ export class Apps {
     );
     return 'renewed';
   }
-
-  /** The notes of a bundle; of one that cannot be read, what its unit says of the image. */
-  async #notesOf(name: string): Promise<Bundle['annotations']> {
-    const { files } = this.#deps.host;
-    const text = await files.read(`${directoryOf(name)}/config.json`);
-    if (text === undefined) return {};
-    const bundle = parseBundle(text);
-    if (bundle) return bundle.annotations;
-    const units = await Promise.all([false, true].map(kind => files.read(unitPathOf(name, kind))));
-    const [, digest = ''] = /^ImageDigest=(\S+)$/m.exec(units.join('\n')) ?? [];
-    return { [annotation.digest]: digest };
-  }
-
-  /** What containers run from, which `image rm` and `prune` must leave. */
-  async inUse(signal: AbortSignal): Promise<InUse> {
-    const { files } = this.#deps.host;
-    const notes = await Promise.all((await files.list(appsDirectory)).map(name => this.#notesOf(name)));
-    signal.throwIfAborted();
-    return {
-      manifests: new Set(notes.map(note => note[annotation.digest] ?? '')),
-      layers: new Set(notes.flatMap(note => (note[annotation.layers] ?? '').split(','))),
-    };
-  }
-}
-
-const healthFileOf = (name: string) => `${directoryOf(name)}/health`;
-
-/** The answer to one question; what does not end in time is killed. */
-async function askHealth(
-  host: Host,
-  name: string,
-  process: ProcessSpec,
-  { timeout }: Healthcheck,
-  signal: AbortSignal,
-): Promise<Pick<HealthResult, 'exitCode' | 'output'>> {
-  const late = AbortSignal.timeout(Math.max(1, timeout));
-  try {
-    const either = AbortSignal.any([signal, late]);
-    const { exitCode, output } = await capture(
-      (stdio, begun) => execIn(host, name, process, stdio, begun, either),
-      either,
-    );
-    return { exitCode, output: output.subarray(0, keptOutput).toString() };
-  } catch (error) {
-    signal.throwIfAborted();
-    if (late.aborted) return { exitCode: -1, output: `it did not end within ${timeout} ms` };
-    if (error instanceof SpawnletError && error.code === 'ERR_EXEC')
-      return { exitCode: -1, output: error.message };
-    throw error;
-  }
 }
 
 /** What a dry run says of a plan that has nothing to do. */
@@ -755,37 +466,3 @@ const foreign = (name: string, why: string) =>
   new SpawnletError('ERR_NAME_TAKEN', `${unitOf(name)} is a unit that is not spawnlet's (${why})`, {
     hint: 'choose another --name',
   });
-
-const refusedBy = (engine: string, what: string, hint: string) =>
-  new SpawnletError('ERR_ENGINE', `the engine ${engine} has no ${what}`, { hint });
-
-/** Signals PID 1 of a container of systemd-nspawn: the grandchild of the unit's main process with a PID namespace of its own. */
-async function killLeader({ files }: Host, name: string, main: number, number: number): Promise<void> {
-  const namespaceOf = async (pid: number) => {
-    const entry = await files.look(`/proc/${pid}/ns/pid`);
-    return entry?.kind === 'link' ? entry.target : undefined;
-  };
-  const own = await namespaceOf(main);
-  const childrenOf = async (pid: number) =>
-    ((await files.read(`/proc/${pid}/task/${pid}/children`)) ?? '').split(' ').filter(Boolean).map(Number);
-  const children = await childrenOf(main);
-  for (const pid of (await Promise.all(children.map(childrenOf))).flat()) {
-    const namespace = await namespaceOf(pid);
-    if (namespace === undefined || namespace === own) continue;
-    process.kill(pid, number);
-    return;
-  }
-  throw new SpawnletError('ERR_KILL', `${name} has no process to signal`, {
-    hint: 'it may be starting or ending',
-  });
-}
-
-/** What `exec` changes of the container's own process. */
-export interface ExecChange {
-  readonly args: readonly string[];
-  readonly env: readonly string[];
-  readonly cwd: string | undefined;
-  readonly terminal: boolean;
-  /** `USER[:GROUP]`, looked up in the container; undefined for the container's own. */
-  readonly user: string | undefined;
-}

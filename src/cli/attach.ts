@@ -30,8 +30,7 @@ export const attach = defineCommand({
   ],
   async run({ options, arguments: [name = ''] }, context) {
     const apps = await containers(context);
-    const app = await apps.running(name, context.signal);
-    apps.refuseNspawn(app, 'attach');
+    const app = await apps.attachable(name, context.signal);
     using session = apps.session(name);
     await using watch = await session.watch(context.signal);
     const request = { terminal: app.request.terminal, stdin: app.request.stdin && !options['no-stdin'] };

@@ -1,4 +1,4 @@
-import type { App } from '../app/app.ts';
+import type { App } from '../app/observe.ts';
 import { unitPathOf } from '../app/plan.ts';
 import { directoryOf } from '../app/spec.ts';
 import { defineCommand, documentOption } from './command.ts';

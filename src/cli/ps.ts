@@ -1,5 +1,5 @@
-import type { App } from '../app/app.ts';
 import type { Health } from '../app/health.ts';
+import type { App } from '../app/observe.ts';
 import type { AppState } from '../app/status.ts';
 import { signalName } from '../engine/signal.ts';
 import type { PublishedPort } from '../network/spec.ts';
