@@ -3,10 +3,17 @@ import { unitOf } from '../app/plan.ts';
 import { parseCount } from '../app/request.ts';
 import { SpawnletError } from '../host/error.ts';
 import { logNamespace } from '../names.ts';
-import { bytesOf, type JournalEntry, type JournalQuery, readJournal } from '../systemd/journal.ts';
+import {
+  bytesOf,
+  type JournalEntry,
+  type JournalQuery,
+  readJournal,
+  startOfLines,
+} from '../systemd/journal.ts';
 import { syncJournal } from '../systemd/journal-sync.ts';
 import { defineCommand } from './command.ts';
 import { containers } from './containers.ts';
+import type { Context } from './context.ts';
 
 const units: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86400 };
 
@@ -35,6 +42,18 @@ function writer(timestamps: boolean): (entry: JournalEntry) => Promise<void> {
     open[entry.stream] = entry.partial;
     if (!target.write(Buffer.concat([Buffer.from(stamp), bytesOf(entry)]))) await once(target, 'drain');
   };
+}
+
+/** The same query from where its last lines begin: a long line is several entries of the journal. */
+async function lastLines(
+  { host, signal }: Context,
+  { since, ...query }: JournalQuery,
+  lines: number,
+): Promise<JournalQuery> {
+  if (lines === 0) return { ...query, tail: 0 };
+  const from = { ...query, ...(since !== undefined && { since }) };
+  const cursor = await startOfLines(host.children, from, lines, signal);
+  return cursor === undefined ? from : { ...query, cursor };
 }
 
 export const logs = defineCommand({
@@ -66,7 +85,7 @@ export const logs = defineCommand({
       options.since === undefined ? 0 : parseTime(options.since, now),
     );
     const tail = parseTail(options.tail);
-    const query: JournalQuery = {
+    const all: JournalQuery = {
       of: {
         // conmon names the container in each line; what nspawn's streams carry is found by its unit.
         ...(app.request.engine === 'crun'
@@ -75,10 +94,8 @@ export const logs = defineCommand({
         ...(options['last-run'] && { invocation: app.unit.InvocationID || (app.record?.invocation ?? '') }),
       },
       namespace: logNamespace,
-      // journalctl gives the first lines after a time, not the last ones, when it is asked for both.
-      ...(tail === undefined && { since }),
+      since,
       ...(options.until !== undefined && { until: parseTime(options.until, now) }),
-      ...(tail !== undefined && { tail }),
       ...(options.stream === 'stdout' || options.stream === 'stderr' ? { stream: options.stream } : {}),
     };
     const put = writer(options.timestamps);
@@ -88,6 +105,7 @@ export const logs = defineCommand({
     const read = (part: JournalQuery, signal: AbortSignal) =>
       readJournal(context.host.children, part, signal);
     await syncJournal(logNamespace, context.signal);
+    const query = tail === undefined ? all : await lastLines(context, all, tail);
     const up = app.state.kind !== 'exited' && app.state.kind !== 'created';
     if (!options.follow || !up) {
       for await (const entry of read(query, context.signal)) await write(entry);
@@ -110,7 +128,7 @@ export const logs = defineCommand({
     }
     // The follower was ended with the container; its last lines may not have come through it.
     await syncJournal(logNamespace, context.signal);
-    const { tail: _tail, since: _since, ...rest } = query;
+    const { since: _since, ...rest } = all;
     for await (const entry of read(
       cursor === undefined ? query : { ...rest, afterCursor: cursor },
       context.signal,

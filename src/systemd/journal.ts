@@ -52,6 +52,10 @@ export interface JournalQuery {
   /** The last so many entries only. */
   readonly tail?: number;
   readonly afterCursor?: string;
+  /** From this entry on. */
+  readonly cursor?: string;
+  /** The latest first. */
+  readonly reverse?: boolean;
   readonly namespace?: string;
 }
 
@@ -95,6 +99,8 @@ export function journalCommand(query: JournalQuery): string[] {
     ...(query.tail === undefined ? ['--no-tail'] : [`--lines=${query.tail}`]),
     ...(query.since === undefined ? [] : [`--since=${seconds(query.since)}`]),
     ...(query.until === undefined ? [] : [`--until=${seconds(query.until)}`]),
+    ...(query.cursor === undefined ? [] : [`--cursor=${query.cursor}`]),
+    ...(query.reverse ? ['--reverse'] : []),
     ...(query.afterCursor === undefined ? [] : [`--after-cursor=${query.afterCursor}`]),
     ...matchesOf(query),
   ];
@@ -162,4 +168,26 @@ export async function* readJournal(
       await once(child, 'close');
     }
   }
+}
+
+/**
+ * Where the last so many lines of the query's entries begin: a long line is several entries. Reads backwards, no further than that.
+ *
+ * @returns undefined if there are no more lines than that
+ */
+export async function startOfLines(
+  children: Children,
+  { follow: _follow, ...query }: JournalQuery,
+  lines: number,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  let found = 0;
+  let start: string | undefined;
+  for await (const { partial, cursor } of readJournal(children, { ...query, reverse: true }, signal)) {
+    // An end of a line, or what the last one has of it so far.
+    if (!partial || start === undefined) found += 1;
+    if (found > lines) return start;
+    start = cursor;
+  }
+  return undefined;
 }
