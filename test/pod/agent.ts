@@ -1,12 +1,24 @@
 /** The agent that runs pods, as tests of pods start, kill and ask it. */
+import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { after, before } from 'node:test';
 import { ended } from '../../src/host/child.ts';
 import { podsDirectory } from '../../src/names.ts';
 import type { Event, Pod } from '../../src/pod/api/kubernetes.ts';
-import { done, eventually, spawnlet, system, words } from '../app/tools.ts';
+import {
+  debianImage,
+  done,
+  eventually,
+  type Fixture,
+  spawnlet,
+  system,
+  useImages,
+  words,
+} from '../app/tools.ts';
+import type { TestImage } from '../harness/images.ts';
 
 export const manifests = '/etc/spawnlet/manifests';
 
@@ -59,6 +71,56 @@ export async function useAgent(...flags: readonly string[]): Promise<TestAgent> 
     },
   };
 }
+
+/** What the tests of a file have for all of them. */
+export interface TestHost {
+  readonly agent: TestAgent;
+  readonly images: Fixture;
+}
+
+/** An agent, the image {@link image}, and others by their tags, for all tests of a file. */
+export function useHost({
+  flags = [],
+  images = () => ({}),
+}: {
+  readonly flags?: readonly string[];
+  readonly images?: () => Readonly<Record<string, TestImage>>;
+} = {}): TestHost {
+  let host: TestHost | undefined;
+  before(async () => {
+    const all = await useImages({ deb: debianImage(), ...images() });
+    host = { images: all, agent: await useAgent(...flags) };
+  });
+  after(async () => {
+    await host?.agent[Symbol.asyncDispose]();
+    await host?.images[Symbol.asyncDispose]();
+  });
+  const now = () => {
+    assert.ok(host, 'there is an agent');
+    return host;
+  };
+  return {
+    get agent() {
+      return now().agent;
+    },
+    get images() {
+      return now().images;
+    },
+  };
+}
+
+export const image = 'localhost/images:deb';
+
+/** A script that goes on until it is told to end, and then does. */
+export const forever = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
+
+/** A container that runs a script. */
+export const container = (name: string, script: string, more: object = {}) => ({
+  name,
+  image,
+  command: ['sh', '-c', script],
+  ...more,
+});
 
 /** Has a manifest run, or another in its place. */
 export async function apply(name: string, manifest: object): Promise<void> {

@@ -3,34 +3,20 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
-import { debianImage, done, type Fixture, spawnlet, useImages } from '../app/tools.ts';
-import { isReady, manifests, podOf, pods, type TestAgent, until, useAgent } from './agent.ts';
+import { test } from 'node:test';
+import { done, spawnlet } from '../app/tools.ts';
+import { forever, image, isReady, manifests, podOf, pods, until, useHost } from './agent.ts';
 
-let images: Fixture;
-let agent: TestAgent;
-const image = 'localhost/images:deb';
-
-before(async () => {
-  images = await useImages({ deb: debianImage() });
-  agent = await useAgent();
-});
-
-after(async () => {
-  await agent[Symbol.asyncDispose]();
-  await images[Symbol.asyncDispose]();
-});
+const host = useHost();
 
 async function file(name: string, ...documents: readonly (object | string)[]): Promise<string> {
-  const path = join(images.directory, name);
+  const path = join(host.images.directory, name);
   const texts = documents.map(each => (typeof each === 'string' ? each : JSON.stringify(each)));
   await writeFile(path, texts.join('\n---\n'));
   return path;
 }
 
 const main = (script: string) => ({ name: 'main', image, command: ['sh', '-c', script] });
-const forever = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
-
 test('apply waits until pods are ready, keeps documents word for word, and rm until they are gone', async () => {
   const settings = '# mine\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\ndata: {a: "1"}\n';
   const deployment = {
@@ -137,7 +123,7 @@ test('flags of pod exec stand behind the name, too', async () => {
 test('without an agent nothing is written, waited for or removed in silence', async () => {
   const path = await file('kept.yaml', podOf('kept', [main(forever)]));
   await done(['pod', 'apply', '-f', path]);
-  await agent.kill();
+  await host.agent.kill();
   const applied = await spawnlet([
     'pod',
     'apply',
@@ -150,10 +136,16 @@ test('without an agent nothing is written, waited for or removed in silence', as
   const removed = await spawnlet(['pod', 'rm', 'kept']);
   assert.match(removed.err, /ERR_NO_AGENT/);
   assert.match((await spawnlet(['pod', 'ls'])).err, /does not run: spawnlet kubelet install/);
-  const noted = await spawnlet(['pod', 'apply', '--wait=false', '-f', join(images.directory, 'new.yaml')]);
+  const noted = await spawnlet([
+    'pod',
+    'apply',
+    '--wait=false',
+    '-f',
+    join(host.images.directory, 'new.yaml'),
+  ]);
   assert.deepEqual([noted.code, noted.out], [0, 'pod/new created\n']);
   assert.match(noted.err, /does not run/);
-  agent.start();
+  host.agent.start();
   await until('new', 'is ready', isReady);
   await done(['pod', 'rm', 'kept', 'new']);
 });

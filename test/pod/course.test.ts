@@ -3,28 +3,16 @@
 import assert from 'node:assert/strict';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { debianImage, done, eventually, type Fixture, system, useImages } from '../app/tools.ts';
+import { done, eventually, system } from '../app/tools.ts';
 import { makeCertificate } from '../harness/certificate.ts';
-import { apply, isReady, podNamed, podOf, pods, remove, type TestAgent, until, useAgent } from './agent.ts';
+import { apply, forever, image, isReady, podNamed, podOf, pods, remove, until, useHost } from './agent.ts';
 
-let images: Fixture;
-let agent: TestAgent;
-const image = 'localhost/images:deb';
-const forever = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
 /** What containers leave behind. */
 const told = '/srv/told';
 
-before(async () => {
-  await mkdir(told, { recursive: true });
-  images = await useImages({ deb: debianImage() });
-  agent = await useAgent();
-});
-
-after(async () => {
-  await agent[Symbol.asyncDispose]();
-  await images[Symbol.asyncDispose]();
-  await rm(told, { recursive: true });
-});
+before(() => mkdir(told, { recursive: true }));
+const host = useHost();
+after(() => rm(told, { recursive: true }));
 
 const container = (name: string, script: string, more: object = {}) => ({
   name,
@@ -63,7 +51,7 @@ require('node:http2').createServer().on('stream', (stream, headers) => {
 `;
 
 test('probes ask as they are told to: over HTTP with headers, HTTPS, gRPC, TCP, or by a command', async () => {
-  makeCertificate(images.directory);
+  makeCertificate(host.images.directory);
   const node = process.execPath;
   // Node and its libraries are the host's.
   const run = `chroot '/host'; exec '${node}', '-e', $ENV{SERVERS}`;
@@ -77,7 +65,7 @@ test('probes ask as they are told to: over HTTP with headers, HTTPS, gRPC, TCP, 
     command: ['perl', '-e', run],
     env: [
       { name: 'SERVERS', value: servers.replaceAll('/tmp/asked', `${told}/asked`) },
-      { name: 'PEM', value: images.directory },
+      { name: 'PEM', value: host.images.directory },
     ],
     ports: [{ name: 'web', containerPort: 8080, protocol: 'TCP' }],
     volumeMounts: [{ name: 'host', mountPath: '/host' }],

@@ -6,26 +6,15 @@ import { mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import type { ContainerStateTerminated, PodStatus } from '../../src/pod/api/kubernetes.ts';
 import { directoryOf } from '../../src/pod/unit/names.ts';
-import { debianImage, eventually, type Fixture, system, useImages } from '../app/tools.ts';
-import { apply, isReady, podNamed, podOf, remove, type TestAgent, until, useAgent } from './agent.ts';
+import { eventually, system } from '../app/tools.ts';
+import { apply, image, isReady, podNamed, podOf, remove, until, useHost } from './agent.ts';
 
-let images: Fixture;
-let agent: TestAgent;
-const image = 'localhost/images:deb';
 /** What containers tell of their last moments. */
 const told = '/srv/told';
 
-before(async () => {
-  await mkdir(told, { recursive: true });
-  images = await useImages({ deb: debianImage() });
-  agent = await useAgent();
-});
-
-after(async () => {
-  await agent[Symbol.asyncDispose]();
-  await images[Symbol.asyncDispose]();
-  await rm(told, { recursive: true });
-});
+before(() => mkdir(told, { recursive: true }));
+useHost();
+after(() => rm(told, { recursive: true }));
 
 /** A container that runs a script of bash, which may write to /told. */
 const container = (name: string, script: string, more: object = {}) => ({

@@ -2,25 +2,12 @@
 // Fields of a pod's specification, many at a time, read back from inside its containers.
 import assert from 'node:assert/strict';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { after, before, test } from 'node:test';
-import { debianImage, done, type Fixture, system, useImages } from '../app/tools.ts';
-import { apply, isReady, podNamed, podOf, remove, type TestAgent, until, useAgent } from './agent.ts';
+import { test } from 'node:test';
+import { done, system } from '../app/tools.ts';
+import { apply, forever, image, isReady, podNamed, podOf, remove, until, useHost } from './agent.ts';
 import { mounts, volumes } from './every-volume.ts';
 
-let images: Fixture;
-let agent: TestAgent;
-const image = 'localhost/images:deb';
-const forever = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
-
-before(async () => {
-  images = await useImages({ deb: debianImage() });
-  agent = await useAgent();
-});
-
-after(async () => {
-  await agent[Symbol.asyncDispose]();
-  await images[Symbol.asyncDispose]();
-});
+useHost();
 
 const container = (name: string, more: object = {}) => ({
   name,

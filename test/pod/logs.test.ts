@@ -7,33 +7,12 @@ import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { ended } from '../../src/host/child.ts';
-import {
-  debianImage,
-  done,
-  eventually,
-  type Fixture,
-  spawnlet,
-  system,
-  useImages,
-  words,
-} from '../app/tools.ts';
-import { apply, podNamed, podOf, remove, type TestAgent, until, useAgent } from './agent.ts';
+import { done, eventually, spawnlet, system, words } from '../app/tools.ts';
+import { apply, image, podNamed, podOf, remove, until, useHost } from './agent.ts';
 
-let images: Fixture;
-let agent: TestAgent;
-const image = 'localhost/images:deb';
-
-before(async () => {
-  images = await useImages({ deb: debianImage() });
-  agent = await useAgent();
-});
-
-after(async () => {
-  await agent[Symbol.asyncDispose]();
-  await images[Symbol.asyncDispose]();
-});
+const host = useHost();
 
 const main = (script: string) => ({ name: 'main', image, command: ['sh', '-c', script] });
 const perl = (script: string) => ({ name: 'main', image, command: ['perl', '-e', script] });
@@ -153,7 +132,7 @@ async function standstill(pid: number, least = 1): Promise<void> {
 test('a reader that is slow gets all of it', async () => {
   await apply('slow', podOf('slow', [perl('print "line\\n" x 20_000')], { restartPolicy: 'Never' }));
   await until('slow', 'is done', ({ phase }) => phase === 'Succeeded');
-  const pipe = join(images.directory, 'pipe');
+  const pipe = join(host.images.directory, 'pipe');
   await system('mkfifo', pipe);
   const input = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
   const output = openSync(pipe, 'w');

@@ -3,11 +3,8 @@
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { debianImage, done, eventually, type Fixture, lookUp, system, useImages } from '../app/tools.ts';
-import { apply, isReady, podOf, pods, remove, type TestAgent, until, useAgent } from './agent.ts';
-
-let images: Fixture;
-let agent: TestAgent;
+import { done, eventually, lookUp, system } from '../app/tools.ts';
+import { apply, container, forever, isReady, podOf, pods, remove, until, useHost } from './agent.ts';
 
 /** What the host itself asks: it knows one name, and of all others that they are none. */
 let resolvConf: string;
@@ -18,22 +15,16 @@ before(async () => {
   const flags = '--listen-address=127.0.0.1 --bind-interfaces --no-resolv --no-hosts --user=root';
   await system('sh', '-c', `dnsmasq --conf-file=/tmp/upstream --pid-file=/run/upstream.pid ${flags}`);
   await writeFile('/etc/resolv.conf', 'nameserver 127.0.0.1\n');
-  images = await useImages({ deb: debianImage() });
-  agent = await useAgent();
 });
 
+const host = useHost();
+
 after(async () => {
-  await agent[Symbol.asyncDispose]();
-  await images[Symbol.asyncDispose]();
   await system('sh', '-c', 'kill $(cat /run/upstream.pid); rm /tmp/upstream');
   await writeFile('/etc/resolv.conf', resolvConf);
 });
 
-const sleeps = {
-  name: 'main',
-  image: 'localhost/images:deb',
-  command: ['sh', '-c', 'trap "exit 0" TERM; while :; do sleep 0.05; done'],
-};
+const sleeps = container('main', forever);
 
 async function addressOf(name: string, namespace: string): Promise<string> {
   return await eventually(
@@ -98,11 +89,11 @@ test('questions for other names go to the name servers of the host, nobody else 
 });
 
 test('without dnsmasq pods run as before and ask the name servers of the host', async () => {
-  await agent.kill();
+  await host.agent.kill();
   await system('systemctl', 'stop', 'spawnlet-pod-dns');
   await system('mv', '/usr/sbin/dnsmasq', '/usr/sbin/dnsmasq.away');
   try {
-    agent.start();
+    host.agent.start();
     await apply('plain', podOf('plain', [sleeps]));
     await until('plain', 'is ready', isReady);
     const text = await done(['pod', 'exec', 'plain', '--', 'cat', '/etc/resolv.conf']);
@@ -111,8 +102,8 @@ test('without dnsmasq pods run as before and ask the name servers of the host', 
     await system('mv', '/usr/sbin/dnsmasq.away', '/usr/sbin/dnsmasq');
   }
   // When it is there, those that run already are found too.
-  await agent.kill();
-  agent.start();
+  await host.agent.kill();
+  host.agent.start();
   const plain = await addressOf('plain', 'default');
   await eventually(async () => (await ask('asks', 'default', 'plain')) === plain, 'plain is found');
 });

@@ -1,43 +1,24 @@
 // runs in a lab: bookworm trixie +containernetworking-plugins +nftables
 // Manifests of a directory run as units, and what happens to them is told as Kubernetes tells it.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { debianImage, done, eventually, type Fixture, spawnlet, system, useImages } from '../app/tools.ts';
+import { test } from 'node:test';
+import { done, eventually, spawnlet, system } from '../app/tools.ts';
 import {
   apply,
+  container,
   eventsOf,
+  forever,
+  image,
   isReady,
   ofPods,
   podNamed,
   podOf,
   remove,
-  type TestAgent,
   until,
-  useAgent,
+  useHost,
 } from './agent.ts';
 
-let images: Fixture;
-let agent: TestAgent;
-const image = 'localhost/images:deb';
-
-before(async () => {
-  images = await useImages({ deb: debianImage() });
-  agent = await useAgent();
-});
-
-after(async () => {
-  await agent[Symbol.asyncDispose]();
-  await images[Symbol.asyncDispose]();
-});
-
-const container = (name: string, script: string, more: object = {}) => ({
-  name,
-  image,
-  command: ['sh', '-c', script],
-  ...more,
-});
-
-const forever = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
+const host = useHost();
 
 test('a pod is units, with an address, names and variables, and leaves nothing', async () => {
   const before = await ofPods();
@@ -155,14 +136,14 @@ test('an agent that is killed and started again finds its pods as they are', asy
   );
   const idOf = (pod: typeof running, name: string) =>
     pod.status?.containerStatuses?.find(each => each.name === name)?.containerID;
-  await agent.kill();
+  await host.agent.kill();
   await eventually(async () => {
     const id = idOf(running, 'short')?.replace('spawnlet://', '') ?? '';
     const unit = `pod-default-stays-short-${running.metadata?.uid}.service`;
     const shown = await system('systemctl', 'show', '-P', 'ActiveState', '-P', 'InvocationID', unit);
     return shown.includes(id) && shown.includes('failed');
   }, 'the short container has ended while nobody looked');
-  agent.start();
+  host.agent.start();
   const later = await until('stays', 'has told the end', ({ containerStatuses: all = [] }) =>
     all.some(({ restartCount }) => restartCount > 0),
   );
@@ -316,7 +297,7 @@ test('other resources are given to a container that runs: by a restart only wher
   assert.equal(larger.metadata?.uid, metadata?.uid);
   assert.deepEqual(run(larger.status, 'main'), run(status, 'main'));
   assert.deepEqual(await limits(), [text(96, '1s'), text(96, '1s'), text(192, '2s')]);
-  assert.match(agent.said(), /Killing: Container strict resize requires restart/);
+  assert.match(host.agent.said(), /Killing: Container strict resize requires restart/);
   await remove('sized');
   await eventually(async () => (await podNamed('sized')) === undefined, 'the pod is gone');
   assert.equal(await system('sh', '-c', `ls /run/systemd/system.control | grep ${metadata?.uid} || :`), '');
@@ -330,7 +311,7 @@ test('what is not there yet is refused by name', async () => {
   await eventually(
     async () =>
       /more\.yaml:1: spec\.securityContext\.seLinuxOptions is not supported by the engine crun: not there yet/.test(
-        agent.said(),
+        host.agent.said(),
       ),
     'the agent says so',
   );

@@ -2,14 +2,10 @@
 // Fields of a pod, read back from inside its containers.
 import assert from 'node:assert/strict';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { after, before, test } from 'node:test';
-import { debianImage, done, eventually, type Fixture, spawnlet, system, useImages } from '../app/tools.ts';
+import { before, test } from 'node:test';
+import { debianImage, done, eventually, spawnlet, system } from '../app/tools.ts';
 import { startRegistry } from '../harness/registry.ts';
-import { apply, isReady, podNamed, podOf, pods, remove, type TestAgent, until, useAgent } from './agent.ts';
-
-let images: Fixture;
-let agent: TestAgent;
-const image = 'localhost/images:deb';
+import { apply, image, isReady, podNamed, podOf, pods, remove, until, useHost } from './agent.ts';
 
 const configuration = '/etc/spawnlet/kubelet.yaml';
 const head = 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n';
@@ -23,17 +19,12 @@ maxPods: 110
 `;
 
 before(async () => {
-  images = await useImages({ deb: debianImage() });
   await mkdir('/etc/spawnlet', { recursive: true });
   await writeFile('/etc/spawnlet/resolv.conf', 'nameserver 10.77.0.9\nsearch of.this.file\n');
   await writeFile(configuration, `${head}${settings}`);
-  agent = await useAgent('--config', configuration);
 });
 
-after(async () => {
-  await agent[Symbol.asyncDispose]();
-  await images[Symbol.asyncDispose]();
-});
+const host = useHost({ flags: ['--config', configuration] });
 
 const waitingFor = (reason: string) => (status: NonNullable<Awaited<ReturnType<typeof until>>['status']>) =>
   status.containerStatuses?.[0]?.state?.waiting?.reason === reason;
@@ -85,7 +76,7 @@ test('a pod pulls with the Secrets that it names, and what they hold is written 
     locked.status?.containerStatuses?.[0]?.state?.waiting?.message ?? '',
     /^Back-off pulling image .*: ErrImagePull: .*it wants a user and a password/,
   );
-  assert.match(agent.said(), /FailedToRetrieveImagePullSecret: Unable to retrieve .* \(absent\)/);
+  assert.match(host.agent.said(), /FailedToRetrieveImagePullSecret: Unable to retrieve .* \(absent\)/);
 
   // The first is for another path, and the second is not who the registry knows.
   await apply('elsewhere', secret('elsewhere', `${registry.host}/public`));
@@ -96,7 +87,7 @@ test('a pod pulls with the Secrets that it names, and what they hold is written 
   const places = '/run/systemd /run/spawnlet /var/lib/spawnlet /proc/[0-9]*/cmdline';
   const held = `grep -rlas -e ${login.password} -e ${auth} ${places}; journalctl --namespace='*' -a | grep -c -e ${login.password} -e ${auth}; :`;
   assert.equal(await system('sh', '-c', held.replaceAll(/(?<=-e )./g, '[$&]')), '0\n');
-  for (const text of [login.password, auth]) assert.ok(!agent.said().includes(text));
+  for (const text of [login.password, auth]) assert.ok(!host.agent.said().includes(text));
   for (const name of ['locked', 'let-in', 'elsewhere', 'former', 'key']) await remove(name);
 });
 
@@ -186,7 +177,7 @@ test('a pod has users of its own, whose root is nobody on the host, or is refuse
     await apply('users', pod('users'));
     await eventually(
       async () =>
-        /FailedCreatePodSandBox: .*hostUsers: false needs a mount\(8\) that maps IDs/.test(agent.said()),
+        /FailedCreatePodSandBox: .*hostUsers: false needs a mount\(8\) that maps IDs/.test(host.agent.said()),
       'it is refused',
     );
     return remove('users');
@@ -257,8 +248,8 @@ test('a pod that names a profile of AppArmor is rejected where the kernel has no
 test('pods are in the network of the first file of a directory, by the plugins that it names', async () => {
   const directory = '/etc/cni/net.d';
   await mkdir(directory, { recursive: true });
-  await agent.kill();
-  agent.start('--cni-conf-dir', directory);
+  await host.agent.kill();
+  host.agent.start('--cni-conf-dir', directory);
   const network = (name: string, plugin: object) =>
     writeFile(
       `${directory}/${name}.conflist`,
@@ -289,21 +280,22 @@ test('pods are in the network of the first file of a directory, by the plugins t
   // It has no plugin that publishes, and a port is not left out silently.
   await apply('served', pod('served', { ports: [{ containerPort: 80, hostPort: 8080 }] }));
   await eventually(
-    async () => /FailedCreatePodSandBox: .*the network 10-macvlan takes no portMappings/.test(agent.said()),
+    async () =>
+      /FailedCreatePodSandBox: .*the network 10-macvlan takes no portMappings/.test(host.agent.said()),
     'the port is refused',
   );
   await writeFile(`${directory}/00-broken.conflist`, '{');
   await apply('broken', pod('broken'));
   await eventually(
     async () =>
-      /FailedCreatePodSandBox: .*\/etc\/cni\/net\.d\/00-broken\.conflist: not JSON/.test(agent.said()),
+      /FailedCreatePodSandBox: .*\/etc\/cni\/net\.d\/00-broken\.conflist: not JSON/.test(host.agent.said()),
     'a broken file is told',
   );
   const names = ['bridged', 'pointed', 'direct', 'served', 'broken'];
   await Promise.all(names.map(remove));
   await eventually(async () => (await pods()).length === 0, 'all pods go');
   await rm(directory, { recursive: true });
-  await agent.kill();
-  agent.start();
+  await host.agent.kill();
+  host.agent.start();
   assert.equal(await system('sh', '-c', 'ls /var/lib/cni/networks/* | grep -c "^10\\." ; :'), '0\n');
 });

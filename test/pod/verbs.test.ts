@@ -8,29 +8,10 @@ import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { ended } from '../../src/host/child.ts';
 import { begin, listen, onTerminal } from '../app/streams.ts';
-import { debianImage, done, eventually, type Fixture, spawnlet, system, useImages } from '../app/tools.ts';
-import { apply, isReady, podOf, remove, type TestAgent, until, useAgent } from './agent.ts';
+import { done, eventually, spawnlet, system } from '../app/tools.ts';
+import { apply, container, isReady, podOf, remove, until, useHost } from './agent.ts';
 
-let images: Fixture;
-let agent: TestAgent;
-const image = 'localhost/images:deb';
-
-before(async () => {
-  images = await useImages({ deb: debianImage() });
-  agent = await useAgent();
-});
-
-after(async () => {
-  await agent[Symbol.asyncDispose]();
-  await images[Symbol.asyncDispose]();
-});
-
-const container = (name: string, script: string, more: object = {}) => ({
-  name,
-  image,
-  command: ['sh', '-c', script],
-  ...more,
-});
+const host = useHost();
 
 /** Has a pod run whose containers are not started again. */
 async function run(name: string, ...containers: readonly object[]): Promise<void> {
@@ -39,7 +20,7 @@ async function run(name: string, ...containers: readonly object[]): Promise<void
     podOf(name, containers, { restartPolicy: 'Never', volumes: [{ name: 'data', emptyDir: {} }] }),
   );
   await until(name, 'is ready', isReady).catch((cause: unknown) => {
-    throw new Error(agent.said(), { cause });
+    throw new Error(host.agent.said(), { cause });
   });
 }
 
@@ -160,7 +141,7 @@ describe('cp', () => {
     done(['pod', 'exec', '-c', containerName, 'files', '--', 'sh', '-c', script]);
 
   test('takes files and trees to a container that has no tar, and back', async () => {
-    const work = join(images.directory, 'cp');
+    const work = join(host.images.directory, 'cp');
     await mkdir(join(work, 'in/deep'), { recursive: true });
     await writeFile(join(work, 'in/deep/run'), 'one', { mode: 0o750 });
     await done(['pod', 'cp', join(work, 'in'), 'files:/srv']);
@@ -173,27 +154,27 @@ describe('cp', () => {
   });
 
   test('gives what it brings to the user of the container, in its volumes too', async () => {
-    const file = join(images.directory, 'note');
+    const file = join(host.images.directory, 'note');
     await writeFile(file, 'mine', { mode: 0o600 });
     await done(['pod', 'cp', '-c', 'other', file, 'files:note']);
     assert.equal(await inside('other', 'cat /data/note; stat -c " %u %g" /data/note'), 'mine 1000 1001\n');
-    await done(['pod', 'cp', 'files:/data/note', join(images.directory, 'back')]);
-    assert.equal(await readFile(join(images.directory, 'back'), 'utf8'), 'mine');
+    await done(['pod', 'cp', 'files:/data/note', join(host.images.directory, 'back')]);
+    assert.equal(await readFile(join(host.images.directory, 'back'), 'utf8'), 'mine');
     const { code, err } = await cp('-c', 'other', file, 'files:/srv');
     assert.equal(code, 125);
     assert.match(err, /read-only.*ERR_GUEST_COPY/);
   });
 
   test('follows links of the container in the container, and brings none that leads anywhere on the host', async () => {
-    const secret = join(images.directory, 'secret');
+    const secret = join(host.images.directory, 'secret');
     await writeFile(secret, 'secret');
     await done(['pod', 'cp', secret, 'files:/srv/etc/was-linked']);
     assert.equal(await inside('main', 'cat /etc/was-linked'), 'secret');
     await assert.rejects(stat('/etc/was-linked'));
     // One copy brings a link to a directory of the host, the next one has a file below it.
-    const victim = join(images.directory, 'victim');
+    const victim = join(host.images.directory, 'victim');
     await mkdir(victim);
-    const out = join(images.directory, 'taken');
+    const out = join(host.images.directory, 'taken');
     await inside('main', `mkdir -p /srv/h; ln -s ${victim} /srv/h/x; ln -s ${secret} /srv/leak`);
     await done(['pod', 'cp', 'files:/srv/h', out]);
     await inside('main', 'rm /srv/h/x; mkdir /srv/h/x; echo bad > /srv/h/x/y');
@@ -210,7 +191,7 @@ describe('cp', () => {
       'main',
       'mkdir /tmp/logs; head -c 30000000 /dev/zero > /tmp/logs/log; (while echo line >> /tmp/logs/log; do :; done) > /dev/null 2>&1 & echo $! > /tmp/writer',
     );
-    const out = join(images.directory, 'logs');
+    const out = join(host.images.directory, 'logs');
     await done(['pod', 'cp', 'files:/tmp/logs', out]);
     assert.ok((await stat(join(out, 'log'))).size >= 30_000_000);
     await inside('main', 'kill $(cat /tmp/writer); rm -r /tmp/logs');

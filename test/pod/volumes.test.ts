@@ -2,31 +2,26 @@
 // Volumes of pods, read back from inside their containers.
 import assert from 'node:assert/strict';
 import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
-import { after, before, test } from 'node:test';
-import { debianImage, done, eventually, type Fixture, system, useImages } from '../app/tools.ts';
+import { before, test } from 'node:test';
+import { debianImage, done, eventually, system } from '../app/tools.ts';
 import {
   apply,
   eventsOf,
+  forever,
+  image,
   isReady,
   podNamed,
   podOf,
   remove,
-  type TestAgent,
   until,
-  useAgent,
+  useHost,
 } from './agent.ts';
 
-let images: Fixture;
-let agent: TestAgent;
-const image = 'localhost/images:deb';
-const forever = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
+useHost({
+  images: () => ({ data: debianImage({}, [{ path: 'data/page', content: 'from an image\n' }]) }),
+});
 
 before(async () => {
-  images = await useImages({
-    deb: debianImage(),
-    data: debianImage({}, [{ path: 'data/page', content: 'from an image\n' }]),
-  });
-  agent = await useAgent();
   // They are looked at every ten seconds: the last test waits for less than that.
   const scratch = [{ name: 'scratch', emptyDir: { sizeLimit: '1Mi' } }];
   const resources = { limits: { 'ephemeral-storage': '1Mi' } };
@@ -35,11 +30,6 @@ before(async () => {
   const volumeMounts = [{ name: 'scratch', mountPath: '/scratch' }];
   await apply('full', podOf('full', [{ ...container('/scratch/a'), volumeMounts }], { volumes: scratch }));
   await apply('wide', podOf('wide', [{ ...container('/a'), resources }]));
-});
-
-after(async () => {
-  await agent[Symbol.asyncDispose]();
-  await images[Symbol.asyncDispose]();
 });
 
 const object = (kind: string, name: string, rest: object) => ({
