@@ -3,7 +3,7 @@ import { formatVersion, lockDirectory, natDirectory, persistentUnits, runtimeDir
 import { execLine } from '../systemd/escape.ts';
 import { renderUnit, section, unitFile } from '../systemd/unit-file.ts';
 import { natBridge, natUnit } from './names.ts';
-import { hardwareAddress, hostAddress, type Range } from './subnet.ts';
+import { addressOf, hardwareAddress, hostAddress, type Range } from './subnet.ts';
 
 /** A bridge of the host with NAT and published ports, as files: a unit that makes it, rules, scripts. */
 export interface NatBridge {
@@ -67,9 +67,10 @@ const lineOf = (rule: string | undefined) => (rule ? `    ${rule}\n` : '');
 /**
  * Rules of a bridge, all in one table of its own. Loading it again replaces the rules and keeps what the maps hold.
  * Who is on the bridge cannot reach the host's loop-back through it, though route_localnet is set there for ports on
- * 127.0.0.1 (CVE-2020-8558): the guard sees packets before they are translated.
+ * 127.0.0.1 (CVE-2020-8558): the guard sees packets before they are translated. Questions for names are kept from connection
+ * tracking: of two that leave one socket at once it may drop one, and who has asked waits for 5 s.
  */
-const rulesText = (its: NatBridge, { v4, v6 }: Range) => `#!/usr/sbin/nft -f
+const rulesText = (its: NatBridge, { v4, v6 }: Range, own: string) => `#!/usr/sbin/nft -f
 # NAT and published ports of ${its.users} on ${its.bridge}; loaded by ${its.unit}.
 table inet ${its.table} {
 }
@@ -91,6 +92,11 @@ table inet ${its.table} {
   chain guard {
     type filter hook prerouting priority raw
     iifname != "lo" ip daddr 127.0.0.0/8 drop
+    iifname "${its.bridge}" ip daddr ${own} udp dport 53 notrack
+  }
+  chain answers {
+    type filter hook output priority raw
+    oifname "${its.bridge}" ip saddr ${own} udp sport 53 notrack
   }
   chain published {
     dnat ip to ip daddr . meta l4proto . th dport map @bound4
@@ -155,6 +161,11 @@ chains() {
       for protocol in udp tcp; do
         $tables --wait "$1" INPUT --in-interface ${its.bridge} --protocol $protocol --dport 53 --jump ACCEPT
       done
+      echo $tables >>"$RUNTIME_DIRECTORY/chains"
+    fi
+    # Answers are not tracked, so none is an established connection's.
+    if [ "$1" = --delete ] || drops OUTPUT; then
+      $tables --wait "$1" OUTPUT --out-interface ${its.bridge} --protocol udp --sport 53 --jump ACCEPT
       echo $tables >>"$RUNTIME_DIRECTORY/chains"
     fi
   done
@@ -298,7 +309,7 @@ export function bridgeSteps(its: NatBridge, range: Range): HostStep[] {
   });
   return [
     { do: 'make-directory', path: its.directory, mode: 0o700 },
-    write(rulesOf(its), rulesText(its, range), 0o644),
+    write(rulesOf(its), rulesText(its, range, addressOf(hostAddress(range, 1).v4)), 0o644),
     write(scriptOf(its), scriptText(its), 0o755),
     write(unpublishOf(its), unpublishText(its), 0o755),
     write(`${persistentUnits}/${reloaderOf(its)}`, reloaderText(its), 0o644),

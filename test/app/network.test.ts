@@ -287,6 +287,18 @@ test('a host whose chains drop what no rule accepts lets containers out and answ
   await system('iptables', '--policy', 'FORWARD', 'DROP');
   await system('iptables', '--append', 'INPUT', '--in-interface', 'lo', '--jump', 'ACCEPT');
   await system('iptables', '--policy', 'INPUT', 'DROP');
+  await system(
+    'iptables',
+    '--append',
+    'OUTPUT',
+    '--match',
+    'conntrack',
+    '--ctstate',
+    'ESTABLISHED',
+    '--jump',
+    'ACCEPT',
+  );
+  await system('iptables', '--policy', 'OUTPUT', 'DROP');
   try {
     const rules = await system('iptables', '--list-rules');
     await done(['run', '-d', '--name=named', image, 'sleep', 'infinity']);
@@ -294,7 +306,7 @@ test('a host whose chains drop what no rule accepts lets containers out and answ
     await done(['rm', '-f', 'named']);
     assert.equal(await system('iptables', '--list-rules'), rules);
   } finally {
-    await system('iptables', '--policy', 'INPUT', 'ACCEPT');
+    for (const chain of ['INPUT', 'OUTPUT']) await system('iptables', '--policy', chain, 'ACCEPT');
     await system('iptables', '--policy', 'FORWARD', 'ACCEPT');
     await system('iptables', '--flush');
   }

@@ -1,4 +1,4 @@
-// runs in a lab: bookworm trixie +containernetworking-plugins +nftables
+// runs in a lab: bookworm trixie +containernetworking-plugins +nftables +conntrack
 // Pods of one host find each other by name.
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -83,6 +83,8 @@ test('questions for other names go to the name servers of the host, nobody else 
   assert.match(text, /^search default\.svc\.cluster\.local svc\.cluster\.local cluster\.local/m);
   assert.match(text, /^options ndots:5$/m);
   assert.equal(await ask('asks', 'default', 'known.example.test'), '192.0.2.7');
+  // Connection tracking may drop one of two questions that come at once: it is not asked.
+  assert.equal(await system('sh', '-c', 'conntrack -L -p udp --dport 53 -d 10.88.0.1 2>/dev/null'), '');
   const unit = await system('systemctl', 'cat', 'spawnlet-pod-dns.service');
   assert.match(unit, /--local=\/cluster\.local\//);
   await system('systemd-analyze', 'verify', 'spawnlet-pod-dns.service');
