@@ -414,6 +414,22 @@ test('1.10 logs: of this pod alone, with --tail 0, --since-time, --previous, --l
   await end('loud');
 });
 
+test('1.10 logs: of a program that has ended before journald reads what it wrote', async () => {
+  const journald = 'systemd-journald@spawnlet.service';
+  await system('systemctl', 'kill', '--signal=STOP', journald);
+  const text = { restartPolicy: 'Never' };
+  try {
+    await apply('short', podOf('short', [sh('main', 'for n in 1 2 3; do /bin/echo $n; done')], text));
+    const ended = ['show', '-P', 'ExecMainExitTimestampMonotonic', 'pod-default-short-main-*'];
+    await eventually(async () => /[1-9]/.test(await system('systemctl', ...ended)), 'its program has ended');
+  } finally {
+    await system('systemctl', 'kill', '--signal=CONT', journald);
+  }
+  await until('short', 'is over', ({ phase }) => phase === 'Succeeded');
+  assert.equal(await logOf('short'), '1\n2\n3\n');
+  await end('short');
+});
+
 test('1.10 exec: what a command says and its exit code come back', async () => {
   await apply('exec', podOf('exec', [sh('main', forever)]));
   await until('exec', 'is ready', isReady);

@@ -1,3 +1,4 @@
+import { logNamespace } from '../../names.ts';
 import { recordScript } from '../script.ts';
 import type { HostProgram } from './program.ts';
 
@@ -43,6 +44,11 @@ while IFS=: read -r _ controllers group; do
 done < /proc/self/cgroup
 `;
 
+/** A line that journald reads after the unit's end is of no run: it takes that from the unit when it reads. */
+const untilLogged = `nsenter --target 1 --mount timeout 3 journalctl --namespace=${logNamespace} --sync > /dev/null 2>&1
+exit 0
+`;
+
 /** Runs however it has ended. */
 export const stoppedScript = (program: HostProgram): string =>
-  recordScript(program, `${ifNotBegun(program.directory)}${findOom}`);
+  recordScript(program, `${ifNotBegun(program.directory)}${findOom}`) + untilLogged;
