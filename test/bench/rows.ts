@@ -136,9 +136,21 @@ async function pullRow(setting: Setting): Promise<Row> {
   const seconds = async (work: Promise<number>) => (await work) / 1000;
   const samples = await interleave(
     [
-      { name: own, prepare: emptyStore, measure: () => seconds(timeOf(spawnletPull(reference))) },
-      { name: 'podman', prepare: emptyPeers, measure: () => seconds(timeOf(podmanPull(reference))) },
-      { name: 'skopeo+umoci', prepare: emptyPeers, measure: () => seconds(skopeoAndUmoci(reference)) },
+      {
+        name: own,
+        prepare: () => emptyStore('move'),
+        measure: () => seconds(timeOf(spawnletPull(reference))),
+      },
+      {
+        name: 'podman',
+        prepare: () => emptyPeers('move'),
+        measure: () => seconds(timeOf(podmanPull(reference))),
+      },
+      {
+        name: 'skopeo+umoci',
+        prepare: () => emptyPeers('move'),
+        measure: () => seconds(skopeoAndUmoci(reference)),
+      },
     ],
     setting.slow,
     0,
