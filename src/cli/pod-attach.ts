@@ -33,10 +33,15 @@ export const attach = defineCommand({
     const { host, signal } = context;
     const known = await getPod(host.files, namespaceOf(options), name);
     const container = runningIn(known, options.container);
-    if (podEngineOf(known.pod.spec) === 'host')
-      throw new SpawnletError('ERR_ENGINE', 'programs of the host have no streams to attach to', {
-        hint: `spawnlet pod logs -f ${name}`,
-      });
+    const engine = podEngineOf(known.pod.spec);
+    if (engine !== 'crun')
+      throw new SpawnletError(
+        'ERR_ENGINE',
+        `containers of the engine ${engine} have no streams to attach to`,
+        {
+          hint: `spawnlet pod logs -f ${name}`,
+        },
+      );
     if (options.stdin && !container.stdin)
       throw new SpawnletError(
         'ERR_NO_STDIN',
