@@ -251,9 +251,9 @@ const begunScript = ({ name, directory }: ContainerSpec) => `#!/bin/bash
 # Runs when ${name} has begun: leaves which its first process is.
 read -r nspawn < ${runDirectoryOf(name)}/nspawn
 for each in /proc/[0-9]*; do
-  mapfile -d '' -t status < $each/status
+  mapfile -d '' -t status < $each/status || continue
   [[ \${status[0]} = *$'\\nPPid:\\t'$nspawn$'\\n'* ]] || continue
-  mapfile -d '' -t cgroup < $each/cgroup
+  mapfile -d '' -t cgroup < $each/cgroup || continue
   [[ \${cgroup[0]} != */payload$'\\n'* ]] || echo \${each#/proc/} > ${runDirectoryOf(name)}/pid
 done 2> /dev/null
 : > ${directory}/started

@@ -494,6 +494,29 @@ test('an agent that is killed and started again finds its containers as they are
   await gone('stays');
 });
 
+test('who attaches has what the container writes from then on, and its exit code', async () => {
+  const script =
+    'echo before; until [ -e /tmp/go ]; do sleep 0.05; done; echo out; echo err >&2; sleep 0.2; printf end; exit 6';
+  await apply('attached', pod('attached', [container('main', script)], { restartPolicy: 'Never' }));
+  await until('attached', 'is ready', isReady);
+  await eventually(
+    async () => (await done(['pod', 'logs', 'attached'])) === 'before\n' || undefined,
+    'it has begun',
+  );
+  const attached = systemChildren.capture(words('pod', 'attach', 'attached'));
+  const follower =
+    'ps -e -o args= | grep -q "^journalctl .*--follow.*pod-default-attached" && echo there || :';
+  await eventually(
+    async () => (await system('sh', '-c', follower)) === 'there\n' || undefined,
+    'it is attached',
+  );
+  await inside('attached', ': > /tmp/go');
+  const { code, stdout, stderr } = await attached;
+  assert.deepEqual([code, stdout.toString(), stderr], [6, 'out\nend', 'err\n']);
+  assert.match((await spawnlet(['pod', 'attach', '-i', 'attached'])).err, /not running/);
+  await remove('attached');
+});
+
 test('what systemd-nspawn cannot give is refused by name', async () => {
   const volumeMounts = [{ name: 'v', mountPath: '/v', mountPropagation: 'Bidirectional' }];
   const securityContext = { allowPrivilegeEscalation: true };
@@ -515,9 +538,4 @@ test('what systemd-nspawn cannot give is refused by name', async () => {
     'spec.shareProcessNamespace',
   ])
     assert.ok(tried.err.includes(`${path} is not supported by the engine nspawn: `), `${path}: ${tried.err}`);
-  await apply('attached', pod('attached', [container('main', forever)]));
-  await until('attached', 'is ready', isReady);
-  const { err } = await spawnlet(['pod', 'attach', 'attached']);
-  assert.match(err, /no streams to attach to \[ERR_ENGINE\]/);
-  await remove('attached');
 });

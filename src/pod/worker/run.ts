@@ -11,7 +11,9 @@ import { journalSteps } from '../../engine/log-namespace.ts';
 import { execInside } from '../../engine/nspawn-exec.ts';
 import { runDirectoryOf } from '../../engine/script.ts';
 import { type Profile, parseProfile } from '../../engine/seccomp.ts';
+import { programMissing } from '../../host/child.ts';
 import { SpawnletError } from '../../host/error.ts';
+import { hasProgram } from '../../host/program.ts';
 import type { HostStep } from '../../host/step.ts';
 import { transientUnits } from '../../names.ts';
 import type { Container, EphemeralContainer, Pod } from '../api/kubernetes.ts';
@@ -102,6 +104,8 @@ async function prepareRun(
 ): Promise<PreparedRun> {
   const { pod, identity, container, tell } = request;
   const { files } = deps.host;
+  for (const program of engines[by].programs)
+    if (!(await hasProgram(files, program))) throw programMissing(program);
   const wanted = {
     image: container.image ?? '',
     policy: (container.imagePullPolicy ?? 'IfNotPresent') as PullPolicy,
