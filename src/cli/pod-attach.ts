@@ -14,13 +14,13 @@ import { containerOption } from './pod-exec.ts';
 import { followRun } from './pod-follow.ts';
 import { join, streamsOf } from './terminal.ts';
 
-/** What a container writes from now on, as the journal has it: where there is no conmon, nobody else has its streams. */
-async function followStreams(context: Context, known: KnownPod, name: string): Promise<void> {
+/** What a container writes from a time on, in microseconds, as the journal has it: where there is no conmon, nobody else has its streams. */
+async function followStreams(context: Context, known: KnownPod, name: string, since: number): Promise<void> {
   const { identity, pod } = known;
   const unit = unitOf(identity, name);
   const invocation = await (await context.systemd()).unitProperty(unit, 'InvocationID', context.signal);
   const of = engineOf(pod).logOf({ identity, name }, invocation);
-  await followRun(context, unit, invocation, { of, namespace: logNamespace, tail: 0 }, async entry => {
+  await followRun(context, unit, invocation, { of, namespace: logNamespace, since }, async entry => {
     const stream = process[entry.stream];
     if (!stream.write(bytesOf(entry))) await once(stream, 'drain');
     return false;
@@ -70,7 +70,10 @@ export const attach = defineCommand({
     using session = new Session(of, { host, systemd: () => context.systemd() });
     await using watch = await session.watch(signal);
     if (podEngineOf(known.pod.spec) !== 'crun') {
-      await followStreams(context, known, container.name);
+      // What answers to the input comes after it, however long it takes to begin to read.
+      const since = host.clock.now() * 1000;
+      const input = options.stdin ? session.input() : undefined;
+      await followStreams(context, known, container.name, since).finally(() => input?.kill('SIGTERM'));
       return await session.ended(watch, signal);
     }
     const asked = { terminal: options.stdin && (container.tty ?? false), stdin: options.stdin };

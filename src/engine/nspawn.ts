@@ -147,6 +147,15 @@ const ownNotes = `mkdir -p /run/systemd/nspawn
 mount -t tmpfs -o mode=755 nspawn /run/systemd/nspawn
 `;
 
+/** A FIFO for whoever attaches, which has an end for `once` alone: nobody waits here for the first of them. */
+function inputLines({ name, stdin }: ContainerSpec): string {
+  if (!stdin) return '';
+  const fifo = `${runDirectoryOf(name)}/stdin`;
+  return `mkfifo -m 600 ${fifo}
+exec < <(exec cat ${stdin === 'once' ? '<' : '<>'} ${fifo})
+`;
+}
+
 function startScript(spec: ContainerSpec, { register, isTold }: Way): string {
   const { name, directory, stopSignal } = spec;
   const run = runDirectoryOf(name);
@@ -169,8 +178,7 @@ ${isTold ? ownNotes : ''}${mountLines(spec)}${mountPoints(spec)}${sysctlLines(sp
 out=/dev/null err=/dev/null
 [ ! -p ${run}/stdout ] || out=${run}/stdout
 [ ! -p ${run}/stderr ] || err=${run}/stderr
-[ ! -p ${run}/stdin ] || exec < ${run}/stdin
-# Whatever carries them holds a lock.
+${isTold ? inputLines(spec) : `[ ! -p ${run}/stdin ] || exec < ${run}/stdin\n`}# Whatever carries them holds a lock.
 exec 9> ${run}/streams
 flock --shared 9
 log='exec systemd-cat --identifier=${name} --level-prefix=no'

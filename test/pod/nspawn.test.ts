@@ -239,6 +239,8 @@ test('a filter is the default one, the administrator’s, or none; the program a
     }, `${name} has said what it may do`);
     assert.equal(logged, `${expected}\n`, name);
     assert.equal(await inside(name, looks('command')), `${expected}\n`, name);
+    const [first, own] = (await statusOf(name)).values('NoNewPrivs');
+    assert.equal(own, first, name);
   }
   await Promise.all(Object.keys(cases).map(remove));
 });
@@ -517,22 +519,46 @@ test('who attaches has what the container writes from then on, and its exit code
   await remove('attached');
 });
 
+test('who attaches with an input writes to the container, whose input ends where it says so', async () => {
+  const echoes = 'while read -r line; do echo "heard $line"; done; exit 9';
+  const once = container('main', echoes, { stdin: true, stdinOnce: true });
+  await apply('once', pod('once', [once], { restartPolicy: 'Never' }));
+  const kept = container(
+    'main',
+    'read -r line; echo "first $line"; read -r line; echo "then $line"; exit 8',
+    { stdin: true },
+  );
+  await apply('kept', pod('kept', [kept], { restartPolicy: 'Never' }));
+  await apply('deaf', pod('deaf', [container('main', `read -r line; echo "read $?"; ${forever}`)]));
+  for (const name of ['once', 'kept', 'deaf']) await until(name, 'is ready', isReady);
+  const attach = (name: string, input: string) => spawnlet(['pod', 'attach', '-i', name], { input });
+  const { code, out } = await attach('once', 'one\n');
+  assert.deepEqual([code, out], [9, 'heard one\n']);
+  const first = attach('kept', 'one\n');
+  await eventually(
+    async () => (await done(['pod', 'logs', 'kept'])) === 'first one\n' || undefined,
+    'the first line has come',
+  );
+  const second = await attach('kept', 'two\n');
+  assert.deepEqual([second.code, second.out], [8, 'then two\n']);
+  assert.equal((await first).code, 8);
+  assert.equal(await done(['pod', 'logs', 'deaf']), 'read 1\n');
+  assert.match((await attach('deaf', 'x')).err, /ERR_NO_STDIN/);
+  await Promise.all(['once', 'kept', 'deaf'].map(remove));
+});
+
 test('what systemd-nspawn cannot give is refused by name', async () => {
   const volumeMounts = [{ name: 'v', mountPath: '/v', mountPropagation: 'Bidirectional' }];
   const securityContext = { allowPrivilegeEscalation: true };
   const refused = pod(
     'refused',
-    [
-      container('main', 'true', { tty: true, stdin: true, volumeMounts }),
-      container('b', 'true', { securityContext }),
-    ],
+    [container('main', 'true', { tty: true, volumeMounts }), container('b', 'true', { securityContext })],
     { hostUsers: false, shareProcessNamespace: true, volumes: [{ name: 'v', hostPath: { path: '/var' } }] },
   );
   const tried = await spawnlet(['pod', 'apply', '--dry-run', '-f', '-'], { input: JSON.stringify(refused) });
   assert.notEqual(tried.code, 0);
   for (const path of [
     'spec.containers[0].tty',
-    'spec.containers[0].stdin',
     'spec.containers[1].securityContext',
     'spec.hostUsers',
     'spec.shareProcessNamespace',

@@ -143,8 +143,6 @@ const nspawnLimits: typeof missing = [
         'with a filter of system calls systemd-nspawn lets no privileges grow',
       ] as const,
   ),
-  ['Container.stdin', 'true', isTrue, 'not there yet: standard input'],
-  ['Container.stdinOnce', 'true', isTrue, 'not there yet: standard input'],
   ['Container.tty', 'true', isTrue, 'not there yet: a terminal'],
   ...['PodSecurityContext', 'SecurityContext'].flatMap(type => [
     [`${type}.appArmorProfile`, 'but Unconfined', isConfined, noProfile] as const,
