@@ -32,7 +32,11 @@ export async function makeContext(
   argv: readonly string[],
   watchers: Pick<Watchers, 'border'> = {},
 ): Promise<Context & AsyncDisposable> {
-  const [{ realHost }, names] = await Promise.all([import('./host/host.ts'), import('./names.ts')]);
+  const [{ realHost }, { ownWords }, names] = await Promise.all([
+    import('./host/host.ts'),
+    import('./host/process.ts'),
+    import('./names.ts'),
+  ]);
   const host = realHost(names.lockDirectory, `spawnlet ${argv.slice(0, 2).join(' ')}`);
   const abort = new AbortController();
   const { signal } = abort;
@@ -223,7 +227,7 @@ export async function makeContext(
     return new Apps({ host, applier: made, systemd, words, ...(await images(made)) });
   });
 
-  const words = [process.execPath, ...process.execArgv, process.argv[1] ?? ''];
+  const words = ownWords();
   const context: Context & AsyncDisposable = {
     host,
     signal,

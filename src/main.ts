@@ -66,7 +66,7 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(helpOf(command));
     return 0;
   }
-  if (command.name === 'version') return command.run(input, {} as Context);
+  if (command.name === 'version' || command.name === 'become') return command.run(input, {} as Context);
   if (process.getuid?.() !== 0 && !forAll.includes(command.name)) {
     throw new SpawnletError('ERR_NOT_ROOT', `spawnlet ${command.name} has to run as root`, {
       hint: `sudo spawnlet ${words.join(' ')}`,

@@ -2,7 +2,7 @@ import { lstatSync, readdirSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cgroupVersion } from '../engine/cgroup.ts';
-import type { Device } from '../engine/container.ts';
+import type { ContainerSpec, Device, Mount } from '../engine/container.ts';
 import { type Profile, parseProfile, profilePath } from '../engine/seccomp.ts';
 import { SpawnletError } from '../host/error.ts';
 import { type LayerView, resolveInLayers } from '../image/lookup.ts';
@@ -40,6 +40,16 @@ function directoryIn(views: readonly LayerView[], path: string): string | undefi
   const found = resolveInLayers(views, path);
   return found?.kind === 'directory' ? Buffer.from(found.path, 'latin1').toString() : undefined;
 }
+
+/** Of paths at which something is to be mounted those that are not there, as {@link missingPart} has them. */
+export const missingTargets = (
+  views: readonly LayerView[],
+  mounts: readonly Mount[],
+): NonNullable<ContainerSpec['missingTargets']> =>
+  mounts.flatMap(mount => {
+    const path = resolveInLayers(views, mount.target) ? undefined : missingPart(views, mount.target);
+    return path === undefined ? [] : { path, ...(mount.kind === 'bind' && { source: mount.source }) };
+  });
 
 /**
  * A directory that is not there, its parents' links resolved, relative to the root; undefined if it is there.

@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
@@ -198,13 +199,17 @@ export class Session {
         detached: true,
       }),
     );
-    const input = stdin
-      ? children.spawn(['sh', '-c', 'exec cat > "$0"', `${at}/stdin`], {
-          stdio: ['inherit', 'ignore', 'inherit'],
-        })
-      : undefined;
+    const input = stdin ? this.input() : undefined;
     await Promise.all(outputs.map(ended));
     input?.kill('SIGTERM');
+  }
+
+  /** Has a child copy the caller's input into the container's, which is a FIFO. Whoever starts it ends it. */
+  input(): ChildProcess {
+    return this.#deps.host.children.spawn(
+      ['sh', '-c', 'exec cat > "$0"', `${runDirectoryOf(this.#of.name)}/stdin`],
+      { stdio: ['inherit', 'ignore', 'inherit'] },
+    );
   }
 
   resize(rows: number, columns: number): Promise<void> {

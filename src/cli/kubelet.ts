@@ -46,7 +46,7 @@ const agentOptions = {
   'default-runtime': {
     type: 'string',
     value: 'ENGINE',
-    help: 'who runs pods without a runtimeClassName: crun (the default), or host, see docs/host-engine.md',
+    help: 'who runs pods without a runtimeClassName: crun (the default), nspawn, or host, see docs/host-engine.md',
   },
   'allow-unverified-packages': {
     type: 'boolean',

@@ -1,12 +1,31 @@
+import { once } from 'node:events';
 import { Session } from '../app/session.ts';
 import { SpawnletError } from '../host/error.ts';
+import { logNamespace } from '../names.ts';
 import { podEngineOf } from '../pod/spec/engine-limits.ts';
 import { containerDirectory, engineName, unitOf } from '../pod/unit/names.ts';
-import { getPod, runningIn } from '../pod/worker/known.ts';
+import { engineOf } from '../pod/worker/engine.ts';
+import { getPod, type KnownPod, runningIn } from '../pod/worker/known.ts';
+import { bytesOf } from '../systemd/journal.ts';
 import { defineCommand } from './command.ts';
+import type { Context } from './context.ts';
 import { namespaceOf, namespaceOption } from './pod.ts';
 import { containerOption } from './pod-exec.ts';
+import { followRun } from './pod-follow.ts';
 import { join, streamsOf } from './terminal.ts';
+
+/** What a container writes from a time on, in microseconds, as the journal has it: where there is no conmon, nobody else has its streams. */
+async function followStreams(context: Context, known: KnownPod, name: string, since: number): Promise<void> {
+  const { identity, pod } = known;
+  const unit = unitOf(identity, name);
+  const invocation = await (await context.systemd()).unitProperty(unit, 'InvocationID', context.signal);
+  const of = engineOf(pod).logOf({ identity, name }, invocation);
+  await followRun(context, unit, invocation, { of, namespace: logNamespace, since }, async entry => {
+    const stream = process[entry.stream];
+    if (!stream.write(bytesOf(entry))) await once(stream, 'drain');
+    return false;
+  });
+}
 
 export const attach = defineCommand({
   name: 'pod attach',
@@ -33,10 +52,6 @@ export const attach = defineCommand({
     const { host, signal } = context;
     const known = await getPod(host.files, namespaceOf(options), name);
     const container = runningIn(known, options.container);
-    if (podEngineOf(known.pod.spec) === 'host')
-      throw new SpawnletError('ERR_ENGINE', 'programs of the host have no streams to attach to', {
-        hint: `spawnlet pod logs -f ${name}`,
-      });
     if (options.stdin && !container.stdin)
       throw new SpawnletError(
         'ERR_NO_STDIN',
@@ -54,6 +69,13 @@ export const attach = defineCommand({
     };
     using session = new Session(of, { host, systemd: () => context.systemd() });
     await using watch = await session.watch(signal);
+    if (podEngineOf(known.pod.spec) !== 'crun') {
+      // What answers to the input comes after it, however long it takes to begin to read.
+      const since = host.clock.now() * 1000;
+      const input = options.stdin ? session.input() : undefined;
+      await followStreams(context, known, container.name, since).finally(() => input?.kill('SIGTERM'));
+      return await session.ended(watch, signal);
+    }
     const asked = { terminal: options.stdin && (container.tty ?? false), stdin: options.stdin };
     return await join(session, watch, streamsOf(asked, options['detach-keys']), context);
   },

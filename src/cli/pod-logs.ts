@@ -13,6 +13,7 @@ import { defineCommand } from './command.ts';
 import { parseTime } from './logs.ts';
 import { namespaceOf, namespaceOption } from './pod.ts';
 import { containerOption } from './pod-exec.ts';
+import { followRun } from './pod-follow.ts';
 
 /** The status of a container of any kind. */
 function statusOf({ pod: { status = {} } }: KnownPod, container: string): ContainerStatus | undefined {
@@ -107,30 +108,7 @@ export const logs = defineCommand({
       for await (const entry of readJournal(host.children, query, signal)) if (await write(entry)) return 0;
       return 0;
     }
-    const ended = new AbortController();
-    const systemd = await context.systemd();
-    const over = systemd
-      .waitUntil(
-        unitOf(known.identity, container.name),
-        unit => unit.InvocationID !== invocation || ['inactive', 'failed'].includes(unit.ActiveState),
-        signal,
-      )
-      .finally(() => ended.abort(ended));
-    over.catch(() => undefined);
-    let cursor: string | undefined;
-    try {
-      const either = AbortSignal.any([signal, ended.signal]);
-      for await (const entry of readJournal(host.children, { ...query, follow: true }, either)) {
-        if (await write(entry)) return 0;
-        cursor = entry.cursor;
-      }
-    } catch (error) {
-      if (error !== ended) throw error;
-    }
-    await syncJournal(logNamespace, signal);
-    const { tail: _tail, since: _since, ...rest } = query;
-    const last = cursor === undefined ? query : { ...rest, afterCursor: cursor };
-    for await (const entry of readJournal(host.children, last, signal)) if (await write(entry)) return 0;
+    await followRun(context, unitOf(known.identity, container.name), invocation, query, write);
     return 0;
   },
 });

@@ -175,6 +175,13 @@ export const entries: readonly Entry[] = [
     load: async () => (await import('./healthcheck.ts')).healthcheck,
   },
   {
+    name: 'become',
+    group: 'Containers',
+    summary: 'Become a command of a container',
+    hidden: true,
+    load: async () => (await import('./become.ts')).become,
+  },
+  {
     name: 'refresh',
     group: 'Containers',
     summary: "Fetch a container's image anew, before its unit starts",

@@ -111,13 +111,15 @@ export function processOf(spec: ContainerSpec, args: readonly string[] = spec.ar
 }
 
 /** Its own, the one that its start script has made, or none. */
-export function networkNamespace({ name, network }: ContainerSpec) {
+function networkNamespace({ name, network }: ContainerSpec) {
   if (network === 'host') return [];
   return [network === 'none' ? { type: 'network' } : { type: 'network', path: netnsOf(name) }];
 }
 
 /** Those that it has of its own, and those that it joins. */
-function namespacesOf(spec: ContainerSpec) {
+export function namespacesOf(
+  spec: ContainerSpec,
+): readonly { readonly type: string; readonly path?: string }[] {
   const { joins = {}, shares = [], cgroups, users } = spec;
   const own = (type: 'pid' | 'ipc') => {
     if (shares.includes(type)) return [];

@@ -29,6 +29,8 @@ export interface ContainerSpec {
   readonly volumes: readonly { readonly directory: string; readonly content: string | undefined }[];
   /** A directory to make in the root, relative, its path free of links. */
   readonly missingDirectory: string | undefined;
+  /** Where something is mounted and the root has nothing, as {@link missingDirectory}; `source` of a bind says whether it is a file. */
+  readonly missingTargets?: readonly { readonly source?: string; readonly path: string }[];
   readonly devices: readonly Device[];
   readonly capabilities: readonly string[];
   readonly privileged: boolean;

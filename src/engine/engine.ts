@@ -7,6 +7,8 @@ export interface Way {
   readonly removeAfterwards: boolean;
   /** Whether systemd-machined is told of it. */
   readonly register: boolean;
+  /** Whether files say that it has begun, and which its first process is: for who comes into it later. */
+  readonly isTold?: true;
 }
 
 /** Who runs a bundle: what differs between engines, as functions of the same specification. */
@@ -20,6 +22,8 @@ export interface Engine {
   startScript(spec: ContainerSpec, way: Way): string;
   /** What runs when the container has ended. */
   stoppedScript(spec: ContainerSpec, way: Way): string;
+  /** What runs when it has begun, where it is told and the start script cannot tell. */
+  begunScript?(spec: ContainerSpec): string;
   lines(spec: ContainerSpec, way: Way): EngineLines;
   /** Names of FIFOs through which the streams of an attached run go; none if they go through conmon. */
   fifos(stdin: boolean): readonly string[];

@@ -48,8 +48,8 @@ async function cgroupsOf(host: Host, name: string): Promise<string[]> {
   return files.filter((_file, index) => there[index]);
 }
 
-/** Signals the command itself, which outlives crun; crun alone if there is no command yet. */
-async function signalExec(
+/** Signals the command itself, which outlives the one that has started it; that one alone if there is no command yet. */
+export async function signalExec(
   host: Host,
   pidFile: string,
   child: ChildProcess,

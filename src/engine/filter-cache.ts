@@ -41,6 +41,18 @@ export async function compiledFilter(
   return seccomp === 'unconfined' ? undefined : find(files, JSON.stringify(seccomp));
 }
 
+/** The same where no container leaves it: compiled here, once in a boot. @throws ERR_SECCOMP_PROFILE */
+export async function compiledHere(files: Files, seccomp: Seccomp): Promise<string> {
+  const profile = JSON.stringify(seccomp);
+  const known = await find(files, profile);
+  if (known !== undefined) return known;
+  const { compileFilter } = await import('./compile-filter.ts');
+  await files.makeDirectory(directory, 0o700);
+  const program = (await compileFilter(seccomp, directory)).toString('base64');
+  await keepProgram(files, profile, program);
+  return program;
+}
+
 /** Keeps the filter of a container that crun has just made. */
 export async function keepFilter(files: Files, name: string, seccomp: Seccomp | 'unconfined'): Promise<void> {
   if (seccomp === 'unconfined') return;
@@ -49,7 +61,12 @@ export async function keepFilter(files: Files, name: string, seccomp: Seccomp | 
   const id = await containerIdOf(files, name);
   const made = await readFile(`${runDirectoryOf(name)}/crun/${id}/seccomp.bpf`).catch(() => undefined);
   if (made === undefined || made.length === 0 || made.length % 8 !== 0) return;
-  const entry: Entry = { profile, program: made.toString('base64') };
+  await keepProgram(files, profile, made.toString('base64'));
+}
+
+/** Keeps the compiled form of a profile. */
+async function keepProgram(files: Files, profile: string, program: string): Promise<void> {
+  const entry: Entry = { profile, program };
   await files.makeDirectory(directory, 0o700);
   await files.sweep(directory);
   await files.write(pathOf(profile), JSON.stringify(entry), 0o600);

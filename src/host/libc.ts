@@ -1,19 +1,31 @@
-/** Functions of the C library, for what Node has no call of its own. */
-export interface Libc {
+/** Functions of a library of C, for what Node has no call of its own. */
+export interface Library {
   /** By its prototype in C. */
   func(prototype: string): (...values: unknown[]) => number;
+  /** Names a structure, for prototypes: its fields' types, in their order. */
+  struct(name: string, fields: Readonly<Record<string, string>>): void;
   /** What the last of them that failed has left in errno. */
   errno(): number;
 }
 
-let loaded: Promise<Libc> | undefined;
+const loaded = new Map<string, Promise<Library>>();
 
-/** The C library of this host. To load what calls it takes 20 ms: who needs it asks when it has something else to wait for. */
-export function loadLibc(): Promise<Libc> {
-  loaded ??= (async () => {
+/** A library of this host. To load what calls it takes 20 ms: who needs it asks when it has something else to wait for. */
+export function loadLibrary(file: string): Promise<Library> {
+  const known = loaded.get(file);
+  if (known) return known;
+  const loading = (async () => {
     const { default: koffi } = await import('koffi');
-    const library = koffi.load('libc.so.6');
-    return { func: prototype => library.func(prototype), errno: () => koffi.errno() };
+    const library = koffi.load(file);
+    return {
+      func: (prototype: string) => library.func(prototype),
+      struct: (name: string, fields: Readonly<Record<string, string>>) => void koffi.struct(name, fields),
+      errno: () => koffi.errno(),
+    };
   })();
-  return loaded;
+  loaded.set(file, loading);
+  return loading;
 }
+
+/** The C library. */
+export const loadLibc = (): Promise<Library> => loadLibrary('libc.so.6');

@@ -53,3 +53,6 @@ export function isLeftOver(name: string): boolean {
   const [, pid, start = ''] = /^\.(\d+)-(\d+)-[0-9a-f]{8}~$/.exec(name) ?? [];
   return pid !== undefined && startOf(Number(pid)) !== start;
 }
+
+/** Words that begin a command of this very program. */
+export const ownWords = (): string[] => [process.execPath, ...process.execArgv, process.argv[1] ?? ''];

@@ -1,7 +1,7 @@
 import { SpawnletError } from '../host/error.ts';
 import type { Files } from '../host/files.ts';
 import { agentSettingsFile } from '../names.ts';
-import type { PodEngine } from '../pod/spec/engine-limits.ts';
+import { type PodEngine, podEngines } from '../pod/spec/engine-limits.ts';
 
 /** What commands have to know of the agent, to see manifests as it does. */
 export interface AgentSettings {
@@ -9,15 +9,12 @@ export interface AgentSettings {
   readonly defaultRuntime: PodEngine;
 }
 
-/** Engines that pods can have. */
-export const defaultRuntimes = ['crun', 'host'] as const satisfies readonly PodEngine[];
-
 /** @throws ERR_FLAG_VALUE */
 export function parseDefaultRuntime(text = 'crun'): PodEngine {
-  const found = defaultRuntimes.find(each => each === text);
+  const found = podEngines.find(each => each === text);
   if (found) return found;
   throw new SpawnletError('ERR_FLAG_VALUE', `--default-runtime takes no ${JSON.stringify(text)}`, {
-    hint: `one of ${defaultRuntimes.join(', ')}`,
+    hint: `one of ${podEngines.join(', ')}`,
   });
 }
 

@@ -148,7 +148,7 @@ export const ofPods = (): Promise<string> =>
      systemctl list-units --all --plain --no-legend 'pod-*' 'kubepods-*pod*'
      find /sys/fs/cgroup -name 'kubepods*-pod*' -o -name 'pod-*'
      findmnt -no TARGET -l | grep -v '^/proc\\|^/sys' | sort
-     ps -e -o comm= | grep -E 'conmon|crun'
+     ps -e -o comm= | grep -E 'conmon|crun|nspawn'
      :`,
   );
 

@@ -67,8 +67,8 @@ test('a package that is not there is installed and runs as its unit says, and it
   await writeFile('/var/tmp/brought', 'by cp\n');
   await done(['pod', 'cp', '/var/tmp/brought', 'uptimed:/tmp/brought']);
   assert.equal(await shell('uptimed', 'cat /tmp/brought'), 'by cp\n');
-  const { err } = await spawnlet(['pod', 'attach', 'uptimed']);
-  assert.match(err, /no streams to attach to \[ERR_ENGINE\]/);
+  const { err } = await spawnlet(['pod', 'attach', '-i', 'uptimed']);
+  assert.match(err, /reads no standard input \[ERR_NO_STDIN\]/);
   assert.deepEqual(
     (await eventsOf('uptimed')).map(event => event.split(' ', 1)[0]),
     ['Pulling', 'Pulled', 'Created', 'Started'],

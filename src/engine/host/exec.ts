@@ -1,13 +1,10 @@
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
-import { ended } from '../../host/child.ts';
-import { SpawnletError } from '../../host/error.ts';
 import type { Host } from '../../host/host.ts';
-import { unique } from '../../host/process.ts';
 import { quoted } from '../../host/shell.ts';
+import { type Beside, given, held, runBeside } from '../beside.ts';
 import { allCapabilities } from '../capabilities.ts';
-import { cgroupFiles, type ExecEnd, enterCgroups, type ProcessSpec } from '../exec.ts';
-import { holdProcess } from '../held-process.ts';
+import type { ExecEnd, ProcessSpec } from '../exec.ts';
+import type { HeldProcess } from '../held-process.ts';
 
 /** What the kernel says of the program, from its /proc/PID/status: a command in its place has the same. */
 interface Credentials {
@@ -68,23 +65,13 @@ export function setprivWords({
  * The variables come through a file that is open already: no command line shows them, and no program of the way has them. What
  * leads out of the program's mounts is closed before its command begins.
  */
-const withVariables = 'eval "$(/bin/cat <&3)"; exec 3<&- 4<&-; cd "$1" || exit 126; shift; exec "$@"';
+const withVariables = `eval "$(/bin/cat <&${given})"; exec ${given}<&- ${held}<&-; cd "$1" || exit 126; shift; exec "$@"`;
 
 const exports = (env: readonly string[]) =>
   env
     .map(entry => /^([A-Za-z_]\w*)=(.*)$/s.exec(entry))
     .flatMap(found => (found ? `export ${found[1]}=${quoted(found[2] ?? '')}\n` : []))
     .join('');
-
-/** Which program. */
-export interface Beside {
-  readonly unit: string;
-  readonly pidFile: string;
-  /** For a file that is gone as soon as it is open. */
-  readonly directory: string;
-}
-
-const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', TERM: 'xterm' };
 
 /**
  * Runs a command beside a program of the host: in its mounts, its cgroup and its IPC namespace, as its user, with its bounding
@@ -95,60 +82,31 @@ const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
  * @throws ERR_NOT_RUNNING
  */
 export async function execBeside(
-  { files, children }: Host,
-  { unit, pidFile, directory }: Beside,
+  host: Host,
+  beside: Beside,
   process: ProcessSpec,
   stdio: SpawnOptions['stdio'],
   begun: (child: ChildProcess) => void = () => undefined,
   signal?: AbortSignal,
 ): Promise<ExecEnd> {
-  using held = await holdProcess(files, pidFile, unit);
-  if (!held)
-    throw new SpawnletError('ERR_NOT_RUNNING', 'the container is not running', { hint: 'spawnlet pod ls' });
-  const [status = '', cgroup = ''] = await Promise.all(
-    ['status', 'cgroup'].map(name => files.read(`${held.path}/${name}`)),
-  );
-  const groups = await Promise.all(
-    cgroupFiles(cgroup).map(async file => ((await files.look(file)) ? file : [])),
-  );
-  const command = [
-    '/usr/bin/nsenter',
-    ...['mnt', 'ipc'].map(name => `--${name === 'mnt' ? 'mount' : name}=/proc/self/fd/4/ns/${name}`),
-    ...setprivWords(credentialsOf(status)),
-    '/bin/bash',
-    '--norc',
-    '--noprofile',
-    '-c',
-    withVariables,
-    'exec',
-    process.cwd,
-    ...process.args,
-  ];
-  const inTerminal = ['/usr/bin/script', '--quiet', '--return', '--command', command.map(quoted).join(' ')];
-  const words = process.terminal ? [...inTerminal, '/dev/null'] : command;
-  const variables = await openGone(files, `${directory}/exec-${unique()}`, exports(process.env));
-  try {
-    const child = children.spawn(['/bin/sh', '-c', enterCgroups, 'sh', ...groups.flat(), '--', ...words], {
-      stdio: [...(Array.isArray(stdio) ? stdio : [stdio, stdio, stdio]), variables, held.handle],
-      env: environment,
-    });
-    const end = ended(child);
-    begun(child);
-    // Each word of the way becomes the next: the child is the command itself.
-    const kill = () => void child.kill('SIGKILL');
-    signal?.addEventListener('abort', kill, { once: true });
-    if (signal?.aborted) kill();
-    const exitCode = await end.finally(() => signal?.removeEventListener('abort', kill));
-    return { kind: 'exited', exitCode };
-  } finally {
-    closeSync(variables);
-  }
-}
-
-/** A file without a name, to be read. */
-async function openGone(files: Host['files'], path: string, text: string): Promise<number> {
-  await files.write(path, text, 0o600);
-  const handle = openSync(path, 'r');
-  await files.remove(path);
-  return handle;
+  const passage = async ({ path }: HeldProcess) => ({
+    words: [
+      '/usr/bin/nsenter',
+      ...['mnt', 'ipc'].map(name => `--${name === 'mnt' ? 'mount' : name}=/proc/self/fd/${held}/ns/${name}`),
+      ...setprivWords(credentialsOf((await host.files.read(`${path}/status`)) ?? '')),
+      '/bin/bash',
+      '--norc',
+      '--noprofile',
+      '-c',
+      withVariables,
+      'exec',
+      process.cwd,
+      ...process.args,
+    ],
+    text: exports(process.env),
+  });
+  // Each word of the way becomes the next: the child is the command itself.
+  const kill = (child: ChildProcess) => void child.kill('SIGKILL');
+  const exitCode = await runBeside(host, beside, passage, process, stdio, begun, kill, signal);
+  return { kind: 'exited', exitCode };
 }

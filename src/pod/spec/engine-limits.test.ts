@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fieldsOf, isTypeName, type PodSpec } from '../api/kubernetes.ts';
+import { fieldsOf, isTypeName, type PodSpec, type SecurityContext } from '../api/kubernetes.ts';
 import { engineLimits, type PodEngine, refusedBy } from './engine-limits.ts';
 import { pathText } from './path.ts';
 
@@ -22,6 +22,7 @@ test('what an engine cannot give is refused by name, wherever it is', () => {
   assert.deepEqual(told('nspawn', spec), [
     'spec.containers[0].volumeMounts[0].mountPropagation is not supported by the engine nspawn: systemd-nspawn lets no mount out of a container',
     'spec.initContainers[0].securityContext.appArmorProfile is not supported by the engine nspawn: systemd-nspawn gives containers no profile of AppArmor',
+    'spec.hostUsers is not supported by the engine nspawn: systemd-nspawn makes users of its own, and joins no others',
   ]);
   assert.deepEqual(
     told('host', spec).map(line => line.split(' ', 1)[0]),
@@ -41,6 +42,23 @@ test('the user of Windows that systemk names is taken by the engine host alone, 
   };
   assert.deepEqual(told('host', named), []);
   assert.equal(told('crun', named).length, 1);
+});
+
+test('systemd-nspawn lets privileges grow where there is no filter alone', () => {
+  const pod = (securityContext: SecurityContext): PodSpec => ({
+    containers: [{ name: 'a', securityContext }],
+  });
+  const grows = { allowPrivilegeEscalation: true };
+  assert.deepEqual(told('nspawn', pod(grows)), [
+    'spec.containers[0].securityContext is not supported by the engine nspawn: with a filter of system calls systemd-nspawn lets no privileges grow',
+  ]);
+  for (const more of [
+    { allowPrivilegeEscalation: false },
+    { ...grows, privileged: true },
+    { ...grows, seccompProfile: { type: 'Unconfined' } },
+  ] as const)
+    assert.deepEqual(told('nspawn', pod(more)), []);
+  assert.deepEqual(told('crun', pod(grows)), []);
 });
 
 test('limits are of fields of the API', () => {

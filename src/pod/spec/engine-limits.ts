@@ -1,5 +1,11 @@
 /** What an engine cannot give to a pod that another can: refused at admission, by name. */
-import { fieldsOf, type PodSpec, type TypeName, type ValueType } from '../api/kubernetes.ts';
+import {
+  fieldsOf,
+  type PodSpec,
+  type SecurityContext,
+  type TypeName,
+  type ValueType,
+} from '../api/kubernetes.ts';
 import type { Mistake, Path } from './path.ts';
 
 /** Handlers of runtime classes: who runs the containers of a pod. */
@@ -28,8 +34,10 @@ const isDefaultProfile = (value: unknown) => (value as { type?: string }).type =
 const noDefaultProfile = 'there is no default profile of AppArmor; one that the host has loaded is Localhost';
 const noProfile = 'systemd-nspawn gives containers no profile of AppArmor';
 
-const isForeign = (value: unknown) => value !== 'crun' && value !== 'host';
+const isForeign = (value: unknown) => podEngines.every(engine => engine !== value);
 const isTrue = (value: unknown) => value === true;
+
+const engineNames = podEngines.join(', ');
 
 /** Fields that Kubernetes has, and containers of pods do not have yet. */
 const missing: readonly (readonly [
@@ -38,12 +46,7 @@ const missing: readonly (readonly [
   refuses: (value: unknown) => boolean,
   reason: string,
 ])[] = [
-  [
-    'PodSpec.runtimeClassName',
-    'but crun and host',
-    isForeign,
-    'a node runs pods by crun, or as programs of the host',
-  ],
+  ['PodSpec.runtimeClassName', `but ${engineNames}`, isForeign, 'no other engine runs pods'],
   ['PodSecurityContext.seLinuxOptions', 'any', () => true, 'containers have no labels of SELinux'],
   ['SecurityContext.seLinuxOptions', 'any', () => true, 'containers have no labels of SELinux'],
   ['PodSecurityContext.appArmorProfile', 'RuntimeDefault', isDefaultProfile, noDefaultProfile],
@@ -68,12 +71,7 @@ const hostLimits: typeof missing = [
   ['PodSpec.hostnameOverride', 'any', () => true, `${ofHost} have the name of the host`],
   ['PodSpec.setHostnameAsFQDN', 'true', isTrue, `${ofHost} have the name of the host`],
   ['PodSpec.shareProcessNamespace', 'true', isTrue, `${ofHost} have the processes of the host`],
-  [
-    'PodSpec.runtimeClassName',
-    'but crun and host',
-    isForeign,
-    'a node runs pods by crun, or as programs of the host',
-  ],
+  ['PodSpec.runtimeClassName', `but ${engineNames}`, isForeign, 'no other engine runs pods'],
   ['PodSpec.imagePullSecrets', 'any', isSome, 'package managers have their own credentials'],
   ...['PodSecurityContext', 'SecurityContext'].flatMap(type => [
     [`${type}.seLinuxOptions`, 'any', () => true, 'not there yet: no labels of SELinux are set'] as const,
@@ -109,6 +107,50 @@ const hostLimits: typeof missing = [
   ['Container.resizePolicy', 'any', isSome, 'not there yet: resources change without a restart'],
 ];
 
+/** nspawn has libseccomp load its filters, which is not asked to do without no_new_privs. */
+const growsFiltered = (value: unknown) => {
+  const { allowPrivilegeEscalation, privileged, seccompProfile } = value as SecurityContext;
+  return allowPrivilegeEscalation === true && !privileged && seccompProfile?.type !== 'Unconfined';
+};
+
+/** What systemd-nspawn cannot give. */
+const nspawnLimits: typeof missing = [
+  ['PodSpec.runtimeClassName', `but ${engineNames}`, isForeign, 'no other engine runs pods'],
+  [
+    'PodSpec.hostUsers',
+    'false',
+    value => value === false,
+    'systemd-nspawn makes users of its own, and joins no others',
+  ],
+  [
+    'PodSpec.shareProcessNamespace',
+    'true',
+    isTrue,
+    'systemd-nspawn joins no process namespace, unless it is in it itself, with all that it may do',
+  ],
+  [
+    'VolumeMount.mountPropagation',
+    'Bidirectional',
+    value => value === 'Bidirectional',
+    'systemd-nspawn lets no mount out of a container',
+  ],
+  ...['Container', 'EphemeralContainer'].map(
+    type =>
+      [
+        `${type}.securityContext`,
+        'allowPrivilegeEscalation: true, but where privileged or without a filter',
+        growsFiltered,
+        'with a filter of system calls systemd-nspawn lets no privileges grow',
+      ] as const,
+  ),
+  ['Container.tty', 'true', isTrue, 'not there yet: a terminal'],
+  ...['PodSecurityContext', 'SecurityContext'].flatMap(type => [
+    [`${type}.appArmorProfile`, 'but Unconfined', isConfined, noProfile] as const,
+    [`${type}.seLinuxOptions`, 'any', () => true, 'not there yet: no labels of SELinux are set'] as const,
+    [`${type}.windowsOptions`, 'any', () => true, 'it names a user for the engine host'] as const,
+  ]),
+];
+
 export const engineLimits: readonly EngineLimit[] = [
   ...missing.map(([field, shown, refuses, reason]) => ({
     engine: 'crun' as const,
@@ -117,26 +159,12 @@ export const engineLimits: readonly EngineLimit[] = [
     refuses,
     reason: `not there yet: ${reason}`,
   })),
-  {
-    engine: 'nspawn',
-    field: 'PodSpec.runtimeClassName',
-    shown: 'nspawn',
-    refuses: value => value === 'nspawn',
-    reason: 'not there yet: a node runs pods by crun, or as programs of the host',
-  },
-  {
-    engine: 'nspawn',
-    field: 'VolumeMount.mountPropagation',
-    shown: 'Bidirectional',
-    refuses: value => value === 'Bidirectional',
-    reason: 'systemd-nspawn lets no mount out of a container',
-  },
-  ...['PodSecurityContext', 'SecurityContext'].map(type => ({
+  ...nspawnLimits.map(([field, shown, refuses, reason]) => ({
     engine: 'nspawn' as const,
-    field: `${type}.appArmorProfile`,
-    shown: 'but Unconfined',
-    refuses: isConfined,
-    reason: noProfile,
+    field,
+    shown,
+    refuses,
+    reason,
   })),
   ...hostLimits.map(([field, shown, refuses, reason]) => ({
     engine: 'host' as const,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { uidOf } from './controllers/identity.ts';
+import type { PodEngine } from './engine-limits.ts';
 import { type DesiredPod, expand } from './expand.ts';
 import { parseManifest } from './manifest.ts';
 import { validate } from './validate.ts';
@@ -186,4 +187,18 @@ test('a UID is of its values, in whatever order their keys are', () => {
   assert.equal(uidOf({ a: 1, b: [{ c: 2, d: undefined }] }), uidOf({ b: [{ c: 2 }], a: 1 }));
   assert.notEqual(uidOf('a', 'b'), uidOf('ab'));
   assert.notEqual(uidOf(['a', 'b']), uidOf(['b', 'a']));
+});
+
+test('who runs a pod is written into it where that is another engine than crun', async () => {
+  const specOf = async (fallback: PodEngine, spec?: string) =>
+    expand(validate(await parseManifest(pod('a', spec), '/m/a.yaml')), 'node1', fallback).pods[0]?.pod.spec;
+  assert.equal((await specOf('crun'))?.runtimeClassName, undefined);
+  for (const [engine, network] of [
+    ['nspawn', undefined],
+    ['host', true],
+  ] as const) {
+    const spec = await specOf(engine);
+    assert.deepEqual([spec?.runtimeClassName, spec?.hostNetwork], [engine, network]);
+  }
+  assert.equal((await specOf('host', `runtimeClassName: nspawn, ${container}`))?.runtimeClassName, 'nspawn');
 });

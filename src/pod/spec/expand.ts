@@ -94,8 +94,10 @@ export function expand(
  * network.
  */
 function withEngine(pod: Pod, fallback: PodEngine): Pod {
-  if (!pod.spec || podEngineOf(pod.spec, fallback) !== 'host') return pod;
-  return { ...pod, spec: { ...pod.spec, runtimeClassName: 'host', hostNetwork: true } };
+  const engine = podEngineOf(pod.spec, fallback);
+  if (!pod.spec || engine === 'crun') return pod;
+  const network = engine === 'host' ? { hostNetwork: true } : {};
+  return { ...pod, spec: { ...pod.spec, runtimeClassName: engine, ...network } };
 }
 
 const keyOf = ({ namespace = 'default', name = '' }: ObjectMeta) => `${namespace}/${name}`;

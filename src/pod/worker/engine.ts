@@ -7,7 +7,7 @@ import { type PodEngine, podEngineOf } from '../spec/engine-limits.ts';
 import type { PodIdentity } from '../unit/names.ts';
 import type { PodStep, WorkerDependencies } from './dependencies.ts';
 import { hostContainers } from './host-run.ts';
-import { crunContainers } from './run.ts';
+import { crunContainers, nspawnContainers } from './run.ts';
 import type { RunRequest } from './run-request.ts';
 
 /** A run of a container that is ready to begin, but for its steps. */
@@ -47,11 +47,11 @@ export interface Contained {
   readonly name: string;
 }
 
-const engines: Readonly<Record<Exclude<PodEngine, 'nspawn'>, ContainerEngine>> = {
+const engines: Readonly<Record<PodEngine, ContainerEngine>> = {
   crun: crunContainers,
+  nspawn: nspawnContainers,
   host: hostContainers,
 };
 
 /** Who runs a pod: its runtime class says so, which is written into it where the node's default is another one than crun. */
-export const engineOf = ({ spec }: Pod): ContainerEngine =>
-  engines[podEngineOf(spec) === 'host' ? 'host' : 'crun'];
+export const engineOf = ({ spec }: Pod): ContainerEngine => engines[podEngineOf(spec)];

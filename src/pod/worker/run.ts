@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { imageFacts } from '../../app/facts.ts';
+import { imageFacts, missingTargets } from '../../app/facts.ts';
 import type { ImageFacts } from '../../app/spec.ts';
 import { cgroupVersion } from '../../engine/cgroup.ts';
 import type { ContainerSpec } from '../../engine/container.ts';
@@ -8,9 +8,12 @@ import { engines } from '../../engine/engines.ts';
 import { execIn } from '../../engine/exec.ts';
 import { compiledFilter, filterAnnotation, keepFilter } from '../../engine/filter-cache.ts';
 import { journalSteps } from '../../engine/log-namespace.ts';
+import { execInside } from '../../engine/nspawn-exec.ts';
 import { runDirectoryOf } from '../../engine/script.ts';
 import { type Profile, parseProfile } from '../../engine/seccomp.ts';
+import { programMissing } from '../../host/child.ts';
 import { SpawnletError } from '../../host/error.ts';
+import { hasProgram } from '../../host/program.ts';
 import type { HostStep } from '../../host/step.ts';
 import { transientUnits } from '../../names.ts';
 import type { Container, EphemeralContainer, Pod } from '../api/kubernetes.ts';
@@ -32,7 +35,10 @@ import type { RunRequest } from './run-request.ts';
 import { ipcOf, podNetns, sharesIpc, sharesProcesses } from './sandbox.ts';
 import { usersOf } from './users.ts';
 
-/** One run of a container by crun: what is fetched, looked up and written before its unit starts. */
+/** One run of a container that is a bundle: what is fetched, looked up and written before its unit starts. */
+
+/** Who runs bundles. */
+type BundleEngine = keyof typeof engines;
 
 const million = 1_000_000n;
 const billion = 1_000_000_000n;
@@ -91,12 +97,15 @@ async function lowestScore(boundingSet: string): Promise<number> {
  * @throws what fetching throws, and ERR_RUN_AS_NON_ROOT, ERR_NO_COMMAND and what look-ups in the image throw
  */
 async function prepareRun(
+  by: BundleEngine,
   deps: WorkerDependencies,
   request: RunRequest,
   signal: AbortSignal,
 ): Promise<PreparedRun> {
   const { pod, identity, container, tell } = request;
   const { files } = deps.host;
+  for (const program of engines[by].programs)
+    if (!(await hasProgram(files, program))) throw programMissing(program);
   const wanted = {
     image: container.image ?? '',
     policy: (container.imagePullPolicy ?? 'IfNotPresent') as PullPolicy,
@@ -120,7 +129,7 @@ async function prepareRun(
   });
   const users = await usersOf(deps.host, identity.uid);
   const isAlone = pod.spec?.hostNetwork ?? false;
-  const spec = containerOf(pod, identity, container, {
+  const decided = containerOf(pod, identity, container, {
     image: { ...found, user },
     env,
     ...(request.command && { command: request.command }),
@@ -139,18 +148,24 @@ async function prepareRun(
     oomScoreAdj: await oomScoreOf(deps, request, boundingSet),
     grace: request.grace,
   });
-  const filter = await compiledFilter(files, spec.seccomp);
+  const spec =
+    by === 'nspawn' && decided.readOnly
+      ? { ...decided, missingTargets: missingTargets(store.views(image), decided.mounts) }
+      : decided;
+  const filter = by === 'crun' ? await compiledFilter(files, spec.seccomp) : undefined;
   const unitPath = `${transientUnits}/${unitOf(identity, container.name)}`;
   const isThere = (await files.look(unitPath)) !== undefined;
   return {
-    steps: runSteps(request, spec, found, filter).filter(
+    steps: runSteps(by, request, spec, found, filter).filter(
       // A unit is written once: another text would have systemd read all units again.
       step => !isThere || !('path' in step) || step.path !== unitPath,
     ),
     image: name,
     imageID: image.id,
     hold: wanted => store.hold(found.digest, found.layerKeys, wanted),
-    begun: () => keepFilter(files, engineName(identity, container.name), spec.seccomp),
+    begun: async () => {
+      if (by === 'crun') await keepFilter(files, engineName(identity, container.name), spec.seccomp);
+    },
   };
 }
 
@@ -158,14 +173,15 @@ const directory = (path: string, mode: number): HostStep => ({ do: 'make-directo
 
 /** Every run has a fresh root and no traces of the one before: a record that is there afterwards is this run's. */
 function runSteps(
+  by: BundleEngine,
   { identity, qos, container }: RunRequest,
   spec: ContainerSpec,
   image: ImageFacts,
   filter: string | undefined,
 ): PodStep[] {
   const at = containerDirectory(identity.uid, container.name);
-  const engine = engines.crun;
-  const way = { removeAfterwards: false, register: false };
+  const engine = engines[by];
+  const way = { removeAfterwards: false, register: false, isTold: true } as const;
   const file = (name: string, content: string, mode = 0o600): HostStep => ({
     do: 'write-file',
     path: `${at}/${name}`,
@@ -189,6 +205,7 @@ function runSteps(
     file('config.json', JSON.stringify(config)),
     file('start', engine.startScript(spec, way)),
     file('stopped', engine.stoppedScript(spec, way)),
+    ...(engine.begunScript ? [file('begun', engine.begunScript(spec))] : []),
     { do: 'write-file', path: messagePath(identity.uid, container.name), content: '', mode: 0o666 },
     ...journalSteps(),
     {
@@ -201,7 +218,7 @@ function runSteps(
           container: container.name,
           image: image.name,
           resources: containerResources(container),
-          engine: 'crun',
+          engine: by,
           joinsProcesses: spec.joins?.pid !== undefined,
         },
         bundleServiceLines(spec, engine.lines(spec, way)),
@@ -211,14 +228,39 @@ function runSteps(
   ];
 }
 
+const pidFileOf: ContainerEngine['pidFileOf'] = ({ identity, name }) =>
+  `${runDirectoryOf(engineName(identity, name))}/pid`;
+
 export const crunContainers: ContainerEngine = {
-  prepare: prepareRun,
+  prepare: (...words) => prepareRun('crun', ...words),
   exec: (host, { identity, name }, process, stdio, begun, signal) =>
     execIn(host, engineName(identity, name), process, stdio, begun, signal),
-  pidFileOf: ({ identity, name }) => `${runDirectoryOf(engineName(identity, name))}/pid`,
+  pidFileOf,
   logOf: ({ identity, name }, invocation) => ({
     kind: 'container',
     name: engineName(identity, name),
     invocation,
+  }),
+};
+
+export const nspawnContainers: ContainerEngine = {
+  prepare: (...words) => prepareRun('nspawn', ...words),
+  exec: (host, container, process, stdio, begun, signal) => {
+    const { identity, name } = container;
+    const inside = {
+      unit: unitOf(identity, name),
+      pidFile: pidFileOf(container),
+      directory: runDirectoryOf(engineName(identity, name)),
+      bundle: `${containerDirectory(identity.uid, name)}/config.json`,
+    };
+    return execInside(host, inside, process, stdio, begun, signal);
+  },
+  pidFileOf,
+  // What nspawn says itself is not the container's.
+  logOf: ({ identity, name }, invocation) => ({
+    kind: 'unit',
+    unit: unitOf(identity, name),
+    invocation,
+    transport: 'stdout',
   }),
 };

@@ -36,12 +36,13 @@ export const netnsOf = ({ uid }: PodIdentity): string => `pod-${uid}`;
 /** The same as a file. */
 export const podNetns = (pod: PodIdentity): string => netnsPath(netnsOf(pod));
 
-/** The IPC namespace that containers share: one that is alone has its own. */
+/** The IPC namespace that containers share: one that is alone, and has the kernel's settings, has its own. */
 export const ipcOf = (uid: string): string => `${runtimeOf(uid)}/ipc`;
 
 export const sharesProcesses = (pod: Pod): boolean => pod.spec?.shareProcessNamespace ?? false;
 
-export const sharesIpc = (pod: Pod): boolean => members(pod).length > 1 && !pod.spec?.hostIPC;
+export const sharesIpc = (pod: Pod): boolean =>
+  !pod.spec?.hostIPC && (members(pod).length > 1 || (pod.spec?.securityContext?.sysctls ?? []).length > 0);
 
 /** Limits of the pod as a whole. */
 export function podResources(pod: Pod, node: Node): Resources {

@@ -13,6 +13,10 @@ type UnitChange =
 export const isDown = ({ ActiveState, Job }: UnitProperties): boolean =>
   Job === 0 && (ActiveState === 'inactive' || ActiveState === 'failed');
 
+/** In milliseconds. */
+export const startOf = ({ ExecMainStartTimestamp }: UnitProperties): number =>
+  Math.floor(ExecMainStartTimestamp / 1000);
+
 /** Waits for the end of a run and records it. */
 export async function follow(
   work: Work,
@@ -48,7 +52,13 @@ export async function hasEnded(
   const run =
     state.kind === 'running'
       ? state
-      : (runs.begun(name) ?? { attempt, restartCount, containerID: containerIdOf(unit?.InvocationID ?? '') });
+      : (runs.begun(name) ?? {
+          attempt,
+          restartCount,
+          containerID: containerIdOf(unit?.InvocationID ?? ''),
+          // Its end is told in whole seconds: without its begin it would be before the decision to start it.
+          ...(unit && unit.ExecMainStartTimestamp > 0 && { startedAt: startOf(unit) }),
+        });
   const traces = await readTraces(files, identity.uid, name);
   runs.end(name);
   const end = terminatedOf(run, traces, unit, clock.now());

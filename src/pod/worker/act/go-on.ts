@@ -2,7 +2,7 @@ import { targetOf, unitOf } from '../../unit/names.ts';
 import { containerIdOf, readTraces } from '../end.ts';
 import type { Kept } from '../kept.ts';
 import { running } from '../transition.ts';
-import { follow, hasEnded, isDown } from './follow.ts';
+import { follow, hasEnded, isDown, startOf } from './follow.ts';
 import { askProbes } from './hooks.ts';
 import { tellNames } from './sandbox.ts';
 import { stopContainer } from './stop.ts';
@@ -61,7 +61,7 @@ async function goOnWith(work: Work, name: string, signal: AbortSignal): Promise<
       name,
       running({
         containerID: containerIdOf(now.InvocationID || (trace?.invocation ?? '')),
-        startedAt: Math.floor(now.ExecMainStartTimestamp / 1000),
+        startedAt: startOf(now),
         attempt: state.attempt,
         restartCount: state.restartCount,
       }),

@@ -12,7 +12,7 @@ import { engineOf, type PreparedRun } from '../engine.ts';
 import { startFailureOf } from '../failure.ts';
 import { created, notStarted, running } from '../transition.ts';
 import { isRecursive, volumeFacts } from '../volumes.ts';
-import { follow, hasEnded } from './follow.ts';
+import { follow, hasEnded, startOf } from './follow.ts';
 import { askProbes, postStart } from './hooks.ts';
 import { giveBeforeStart } from './resize.ts';
 import { factsOf, memberOf, type Work } from './work.ts';
@@ -97,7 +97,7 @@ async function begin(
     attempt: start.attempt,
     restartCount: start.restartCount,
     containerID: containerIdOf(begun.InvocationID),
-    startedAt: Math.floor(begun.ExecMainStartTimestamp / 1000),
+    startedAt: startOf(begun),
   };
   runs.begin(name, begunRun);
   tasks.run(() => follow(work, name, changes, begun, signal), signal);
