@@ -58,6 +58,7 @@ function fake(outcome: { readonly changed?: boolean; readonly notes?: readonly s
       return 'write file /etc/x\n';
     },
     list: async () => [status],
+    archivedName: async () => 'web',
     status: async () => status,
     spec: async () => web,
     snapshots: async () => [{ name: 'a', created: Date.parse('2026-11-22T09:00:00Z'), size: 1000 }],
@@ -202,6 +203,18 @@ test('several names are all tried, and each error is told', async () => {
 test('what people should know of a change goes to standard error', async () => {
   const { out, err } = await spawnlet('machine stop -t 3 web', fake({ notes: ['web was killed'] }).api);
   assert.deepEqual([out, err], ['web\n', 'spawnlet: web was killed\n']);
+});
+
+test('import tells the name of the machine that it has made, whoever gave it', async () => {
+  for (const [words, name] of [
+    ['web.tar', 'web'],
+    ['old.tar web', 'web'],
+  ] as const) {
+    const { api, performed } = fake();
+    assert.equal((await spawnlet(`machine import ${words}`, api)).out, `${name}\n`);
+    const [file = ''] = words.split(' ');
+    assert.deepEqual(performed, [{ do: 'import', file: join(process.cwd(), file), name, trust: false }]);
+  }
 });
 
 test('rm removes machines, snapshots, and with --ignore what is not there', async () => {

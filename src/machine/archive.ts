@@ -1,6 +1,7 @@
 import { basename, dirname, resolve } from 'node:path';
 import { programMissing } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
+import type { Host } from '../host/host.ts';
 import { hasProgram } from '../host/program.ts';
 import { lockNetwork } from '../network/nat.ts';
 import type { MachineChange } from './api.ts';
@@ -93,8 +94,8 @@ export async function* exportMachine(
 const longestSpec = 1024 * 1024;
 
 /** The spec that an archive begins with. Throws `ERR_TREE_ARCHIVE`, `ERR_MACHINE_FILE`. */
-async function specIn(
-  { host }: MachineDependencies,
+export async function specIn(
+  host: Pick<Host, 'children'>,
   file: string,
   signal: AbortSignal,
 ): Promise<MachineSpec> {
@@ -114,9 +115,9 @@ export async function* importMachine(
   signal: AbortSignal,
 ): Parts {
   const file = resolve(change.file);
-  const packed = await specIn(deps, file, signal);
+  const packed = await specIn(deps.host, file, signal);
   if (!change.trust) refuseHostAccess(packed, basename(file));
-  const name = parseMachineName(change.name ?? packed.name);
+  const name = parseMachineName(change.name);
   const { files, locks } = deps.host;
   await using _machine = await locks.take(lockOf(name));
   await refuseTaken(deps, name);

@@ -90,8 +90,14 @@ export class Machines implements MachinesApi {
     return diagnoseMachine(this.#deps.host, await this.status(name, signal), signal);
   }
 
-  async snapshots(name: string): Promise<SnapshotRow[]> {
-    return (await import('./snapshot.ts')).listSnapshots(this.#deps.host.files, name);
+  /** Oldest first; to measure them, they are read through. Throws `ERR_NO_MACHINE`. */
+  async snapshots(name: string, sizes: 'measured' | 'left out', signal: AbortSignal): Promise<SnapshotRow[]> {
+    return (await import('./snapshot.ts')).listSnapshots(this.#deps.host, name, sizes, signal);
+  }
+
+  /** The name that the machine in an archive had. Throws `ERR_TREE_ARCHIVE`, `ERR_MACHINE_FILE`. */
+  async archivedName(file: string, signal: AbortSignal): Promise<string> {
+    return (await (await import('./archive.ts')).specIn(this.#deps.host, file, signal)).name;
   }
 
   /** What was asked for. Throws `ERR_NO_MACHINE`. */
@@ -202,7 +208,7 @@ export class Machines implements MachinesApi {
     const locks = new AsyncDisposableStack();
     // To start and to stop is systemd's, which does one of them at a time: who starts has the lock until the job is queued.
     if (['start', 'stop', 'restart', 'kill'].includes(change.do)) return locks;
-    // An import locks the name once it knows it.
+    // An import locks its name itself, when only its plan is shown, too: it removes what lies where it unpacks.
     if (change.do === 'import') return locks;
     const names = 'spec' in change ? [change.spec.name] : 'name' in change ? [change.name] : [];
     // What a machine is made from stays as it is until it is made.

@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import { ownBytes } from '../host/subvolume.ts';
 import { formatTreeSource } from '../image/tree/source.ts';
 import { unitPath } from '../names.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
@@ -55,21 +56,6 @@ async function usersOf(
   const root = made.tree.kind === 'link' ? made.tree.path : places.tree;
   const unmapped = await whyUnmapped(made.spec, made.tree, root).catch(() => undefined);
   return unmapped === undefined ? { range } : { range, why: `${unmapped.why}; ${unmapped.remedy}` };
-}
-
-/** Bytes on the disk of what an overlay has changed. */
-async function changedBytes(
-  { host }: MachineDependencies,
-  upper: string,
-  signal: AbortSignal,
-): Promise<number> {
-  const { stdout } = await host.children.capture(
-    ['du', '--summarize', '--one-file-system', '--block-size=1', upper],
-    {
-      signal,
-    },
-  );
-  return Number.parseInt(stdout.toString(), 10) || 0;
 }
 
 /** Settings and drop-ins that make a machine what it is, those by hand included. */
@@ -132,7 +118,7 @@ export async function statusOf(
     filesOf(deps, made, places),
     snapshotNames(files, name),
     guestOs(root, { sshKeys: [], users: [], copy: [], run: [] }, files),
-    made.layers ? changedBytes(deps, made.layers.upper, signal) : undefined,
+    made.layers ? ownBytes(deps.host, made.layers.upper, signal) : undefined,
   ]);
   return {
     name,
