@@ -36,6 +36,7 @@ const status: MachineStatus = {
   files: ['/etc/systemd/nspawn/web.nspawn'],
   snapshots: ['a'],
   pending: ['limits.nofile'],
+  missing: ['/srv/gone (bound to /x)'],
 };
 
 /** Machines that remember what they were asked for; there is one, web. */
@@ -290,6 +291,7 @@ test('status tells what a machine does, its files, and what waits', () => {
   assert.match(text, /Users: no \(an overlay cannot be id-mapped\)\n/);
   assert.match(text, /Files: \/etc\/systemd\/nspawn\/web\.nspawn\n/);
   assert.match(text, /At restart: limits\.nofile\n/);
+  assert.match(text, /Missing: \/srv\/gone \(bound to \/x\)\n/);
   assert.match(text, /\n\n {4}kind: Machine\n$/);
 });
 

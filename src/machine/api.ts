@@ -129,6 +129,8 @@ export interface MachineStatus extends MachineRow {
   readonly snapshots: readonly string[];
   /** What waits for a restart. */
   readonly pending: readonly string[];
+  /** What it is to be given of the host and is not there, while it does not run: it cannot start. */
+  readonly missing: readonly string[];
 }
 
 export interface SnapshotRow {

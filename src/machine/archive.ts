@@ -14,6 +14,7 @@ import { getMade } from './observe.ts';
 import { lockOf, placesOf } from './places.ts';
 import { planMachine } from './plan.ts';
 import { desiredOf } from './prepare.ts';
+import { refuseMissing } from './sources.ts';
 import type { MachineSpec } from './spec.ts';
 import { duringStandstill, standstillOf } from './standstill.ts';
 import { mountStep } from './tree-view.ts';
@@ -117,6 +118,7 @@ export async function* importMachine(
   const file = resolve(change.file);
   const packed = await specIn(deps.host, file, signal);
   if (!change.trust) refuseHostAccess(packed, basename(file));
+  await refuseMissing(packed);
   const name = parseMachineName(change.name);
   const { files, locks } = deps.host;
   await using _machine = await locks.take(lockOf(name));

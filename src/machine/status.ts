@@ -11,6 +11,7 @@ import { type Places, placesOf } from './places.ts';
 import { whyUnmapped } from './prepare.ts';
 import { runningMachine } from './running.ts';
 import { snapshotNames } from './snapshot.ts';
+import { missingSources, tellSource } from './sources.ts';
 
 const microsecond = 1000;
 
@@ -112,13 +113,14 @@ export async function statusOf(
     : undefined;
   const { guestOs } = await import('./guest/os.ts');
   const root = made.tree.kind === 'overlay' ? (made.layers?.lower.at(-1) ?? places.tree) : places.tree;
-  const [addresses, users, own, snapshots, os, changed] = await Promise.all([
+  const [addresses, users, own, snapshots, os, changed, missing] = await Promise.all([
     leader === undefined ? [] : addressesOf(deps, name, signal),
     usersOf(deps, made, places, leader),
     filesOf(deps, made, places),
     snapshotNames(files, name),
     guestOs(root, { sshKeys: [], users: [], copy: [], run: [] }, files),
     made.layers ? ownBytes(deps.host, made.layers.upper, signal) : undefined,
+    isUp ? [] : missingSources(made.spec),
   ]);
   return {
     name,
@@ -143,6 +145,7 @@ export async function statusOf(
     users,
     files: own,
     snapshots,
+    missing: missing.map(tellSource),
     pending: pendingOf(
       places,
       since,

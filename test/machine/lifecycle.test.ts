@@ -132,6 +132,61 @@ test('a directory is bound into a machine while it runs', async () => {
   await rm('/srv/shared', { recursive: true });
 });
 
+test('logs of a machine of one command are what that has written, while it runs and afterwards', async () => {
+  await create(
+    'job',
+    '--no-boot',
+    '--',
+    '/bin/sh',
+    '-c',
+    'echo to out; echo to err >&2; exec sleep infinity',
+  );
+  await machine('start', 'job');
+  const isTold = async () => /: to out\n.*: to err\n/.test(await machine('logs', 'job'));
+  await eventually(isTold, 'its lines are in the journal');
+  await machine('stop', 'job');
+  assert.ok(await isTold());
+  const { code, err } = await spawnlet(['machine', 'logs', '-u', 'nginx', 'job']);
+  assert.equal(code, 125);
+  assert.match(err, /ERR_GUEST_OS/);
+  await machine('rm', 'job');
+});
+
+test('what is not on the host is refused by its path when it is asked for, and told when a start fails for it', async () => {
+  const refused = async (told: string, ...words: readonly string[]) => {
+    const { code, err } = await spawnlet(['machine', ...words]);
+    assert.equal(code, 125, words.join(' '));
+    assert.match(err, /ERR_GUEST_SOURCE/, words.join(' '));
+    assert.ok(err.includes(told), err);
+  };
+  const created = ['create', 'wanting', '--from', base, '--network=none'];
+  await refused('/none (bound to /x)', ...created, '--bind=/none:/x');
+  await refused('/none (bound to /x)', ...created, '--bind-ro=/none:/x', '--dry-run');
+  await refused('/none/one (a layer of the overlay on /x)', ...created, '--overlay=/srv:/none/one:/x');
+  await refused('/dev/none (a device of it)', ...created, '--device=/dev/none');
+  await refused('/none (its credential a)', ...created, '--credential=a:/none');
+  await mkdir('/srv/away');
+  await create('wanting', '--bind=/srv/away:/x');
+  await refused('/none (bound to /y)', 'set', 'wanting', 'bind=/none:/y');
+  const file = '/root/wanting.yaml';
+  const text = await machine('status', '-o', 'yaml', 'wanting');
+  await writeFile(file, text.replace('/srv/away', '/srv/none'));
+  await refused('/srv/none (bound to /x)', 'apply', '-f', file);
+  await rm('/srv/away', { recursive: true });
+  // A disk that is away is no reason to refuse other changes.
+  await machine('set', 'wanting', 'memory=300m');
+  await refused('/srv/away (bound to /x)', 'start', 'wanting');
+  await refused('/srv/away (bound to /x)', 'restart', 'wanting');
+  const { state, missing } = await status('wanting');
+  assert.deepEqual([state, missing], ['failed', ['/srv/away (bound to /x)']]);
+  await mkdir('/srv/away');
+  await machine('start', 'wanting');
+  assert.deepEqual((await status('wanting')).missing, []);
+  await machine('rm', '--force', 'wanting');
+  await rm('/srv/away', { recursive: true });
+  await rm(file);
+});
+
 /** A service of the machine that does not end when it is asked to. */
 const stubborn = `[Service]
 Type=oneshot
