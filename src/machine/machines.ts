@@ -141,7 +141,7 @@ export class Machines implements MachinesApi {
   async logs(name: string, options: LogOptions, signal: AbortSignal): Promise<number> {
     const { host } = this.#deps;
     const made = await getMade(host.files, name);
-    const { logWords, pathForChild, showLogs } = await import('./logs.ts');
+    const { logWords, ofCommand, pathForChild, showLogs } = await import('./logs.ts');
     const isRunning = await this.#running(name, signal).then(
       () => true,
       (error: unknown) => {
@@ -149,8 +149,8 @@ export class Machines implements MachinesApi {
         throw error;
       },
     );
-    if (isRunning || options.of !== 'journal')
-      return showLogs(host, logWords(name, undefined, options), signal);
+    const asked = ofCommand(made.spec, options);
+    if (isRunning || asked.of !== 'journal') return showLogs(host, logWords(name, undefined, asked), signal);
     const { treeOfMachine, viewTree } = await import('./tree-view.ts');
     using view = await viewTree(treeOfMachine(made));
     return await showLogs(host, logWords(name, pathForChild(view.path), options), signal);
