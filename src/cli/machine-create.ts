@@ -126,7 +126,8 @@ async function applySpec(
   context: Context,
 ): Promise<string> {
   const value = { do: 'apply', spec } as const;
-  if (!options.quiet && !options['dry-run']) process.stderr.write(await api.dryRun(value, context.signal));
+  if (!options.quiet && !options['dry-run'])
+    process.stderr.write(await api.dryRun(value, context.signal, 'left out'));
   return change(api, value, options['dry-run'], context, changed =>
     changed ? `${spec.name}: changed` : `${spec.name}: unchanged`,
   );

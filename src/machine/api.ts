@@ -182,8 +182,8 @@ export interface LogOptions {
 export interface MachinesApi {
   /** Throws `ERR_NO_MACHINE`, `ERR_NAME_TAKEN`, `ERR_RUNNING`, `ERR_NOT_RUNNING`. */
   perform(change: MachineChange, signal: AbortSignal): Promise<Changed>;
-  /** The plan of a change, as text with files as diffs and secrets redacted. */
-  dryRun(change: MachineChange, signal: AbortSignal): Promise<string>;
+  /** The plan of a change, as text with files as diffs and secrets redacted; without notes for who makes it afterwards. */
+  dryRun(change: MachineChange, signal: AbortSignal, notes?: 'shown' | 'left out'): Promise<string>;
   /** All machines, by name. */
   list(signal: AbortSignal): Promise<MachineRow[]>;
   /** Throws `ERR_NO_MACHINE`. */

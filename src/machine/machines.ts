@@ -50,14 +50,19 @@ export class Machines implements MachinesApi {
     return { changed, notes };
   }
 
-  /** The plan of a change, as text with files as diffs and secrets redacted. */
-  async dryRun(change: MachineChange, signal: AbortSignal): Promise<string> {
+  /** The plan of a change, as text with files as diffs and secrets redacted; without notes for who makes it afterwards. */
+  async dryRun(
+    change: MachineChange,
+    signal: AbortSignal,
+    notes: 'shown' | 'left out' = 'shown',
+  ): Promise<string> {
     const { applier } = this.#deps;
     const texts: string[] = [];
     try {
       for await (const part of await partsOf(this.#deps, change, signal)) {
-        if (part.do === 'note') texts.push(`note: ${part.text}\n`);
-        else {
+        if (part.do === 'note') {
+          if (notes === 'shown') texts.push(`note: ${part.text}\n`);
+        } else {
           const { steps, ...rest } =
             part.do === 'plan'
               ? part.plan
