@@ -96,10 +96,14 @@ const longestSpec = 1024 * 1024;
 
 /** The spec that an archive begins with. Throws `ERR_TREE_ARCHIVE`, `ERR_MACHINE_FILE`. */
 export async function specIn(
-  host: Pick<Host, 'children'>,
+  host: Pick<Host, 'children' | 'files'>,
   file: string,
   signal: AbortSignal,
 ): Promise<MachineSpec> {
+  if (!(await host.files.look(file)))
+    throw new SpawnletError('ERR_TREE_ARCHIVE', `there is no ${file} on this host`, {
+      hint: 'name an archive that spawnlet machine export has written',
+    });
   const script = 'tar --extract --to-stdout --occurrence=1 --file="$1" -- "$2" | head -c "$3"';
   const words = ['sh', '-c', script, 'sh', file, specMember, String(longestSpec + 1)];
   const { stdout, stderr } = await host.children.capture(words, { signal });

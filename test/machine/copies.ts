@@ -187,6 +187,11 @@ export function testCopies(): void {
   });
 
   test('an archive is given nothing of the host unless it is trusted', async () => {
+    const missing = await spawnlet(['machine', 'import', '/root/nowhere.tar']);
+    assert.match(
+      missing.err,
+      /^spawnlet: there is no \/root\/nowhere\.tar on this host \[ERR_TREE_ARCHIVE\]\n/,
+    );
     await create('friend', '--bind', '/:/host', '--profile', 'nested');
     await machine('export', 'friend', '/root/friend.tar');
     await machine('rm', 'friend');
