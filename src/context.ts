@@ -85,7 +85,13 @@ export async function makeContext(
       }),
     );
     const treeSteps = once(async () =>
-      (await import('./image/tree/executors.ts')).treeExecutors({ host, systemd, words, env: process.env }),
+      (await import('./image/tree/executors.ts')).treeExecutors({
+        host,
+        systemd,
+        words,
+        env: process.env,
+        building: event => listeners.building?.(event),
+      }),
     );
     const guestSteps = once(async () =>
       (await import('./machine/guest/write.ts')).guestExecutors(host.children),

@@ -81,6 +81,7 @@ async function spawnlet(line: string, machines = fake().api) {
     systemd: async () => undefined,
     signal: new AbortController().signal,
     env: { HOME: '/root' },
+    listeners: {},
     host: { clock: { now: () => Date.parse('2026-11-22T10:05:00Z') } },
   } as unknown as Context;
   const found = findEntry(line.split(' '));
