@@ -37,7 +37,8 @@ export async function makeContext(
   const abort = new AbortController();
   const { signal } = abort;
   let onSignal = (name: NodeJS.Signals) => abort.abort(new Interrupted(name));
-  for (const name of caught) process.on(name, () => onSignal(name));
+  const handle = (name: NodeJS.Signals) => onSignal(name);
+  for (const name of caught) process.on(name, handle);
 
   let opened: import('./systemd/client.ts').SystemdClient | undefined;
   const systemd = once(async () => {
@@ -258,6 +259,7 @@ export async function makeContext(
       onSignal = handler;
     },
     async [Symbol.asyncDispose]() {
+      for (const name of caught) process.off(name, handle);
       await opened?.[Symbol.asyncDispose]();
     },
   };

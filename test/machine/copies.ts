@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { spawnlet, system } from '../app/tools.ts';
-import { base, create, inside, machine, status, useBase } from './machines.ts';
+import { createHere as create, machineHere as machine, statusHere as status } from './here.ts';
+import { base, inside, useBase } from './machines.ts';
 
 /** Everything that a copy could lose: what was removed, set-id bits, owners, hard links, holes, attributes. */
 const changes = `cd "$1"
