@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { eventually, spawnlet, system } from '../app/tools.ts';
+import { done, eventually, spawnlet, system } from '../app/tools.ts';
 import { base, create, inside, machine, status, useBase, world } from './machines.ts';
 
 let made: AsyncDisposable;
@@ -90,6 +90,24 @@ test('each clone is somebody of its own, and a base that clones use is not remov
   assert.equal(code, 125);
   assert.match(err, /one, two.*ERR_BASE_IN_USE/);
   await machine('rm', 'one', 'two');
+});
+
+test('how create builds a base first is told step by step, and with --quiet not at all', async () => {
+  const make = 'mkdir -p /root/t/usr; echo "$1" >/root/t/usr/text; tar -cf /root/t.tar -C /root/t .';
+  for (const [flags, told] of [
+    [[], /^Building base t-\w+ from tar:\/root\/t\.tar\nUnpacking \/root\/t\.tar\n$/],
+    [['--quiet'], /^$/],
+  ] as const) {
+    await system('sh', '-euc', make, 'sh', String(told));
+    const words = ['machine', 'create', 'built', '--from=tar:/root/t.tar', '--network=none', ...flags];
+    const { code, out, err } = await spawnlet(words);
+    assert.deepEqual([code, out], [0, 'built\n'], err);
+    assert.match(err, told);
+    await machine('rm', 'built');
+    const names = (await done(['base', 'ls', '--quiet'])).split('\n');
+    await done(['base', 'rm', ...names.filter(name => name.startsWith('t-'))]);
+  }
+  await system('rm', '-r', '/root/t', '/root/t.tar');
 });
 
 test('limits change while a machine runs; what cannot waits for a restart, and status says so', async () => {
