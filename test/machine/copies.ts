@@ -208,6 +208,14 @@ export function testCopies(): void {
     assert.match(await readFile('/etc/systemd/nspawn/friend.nspawn', 'utf8'), /^Bind=\/:\/host/m);
     await machine('rm', 'friend');
     await rm('/root/friend.tar');
+    await mkdir('/srv/far');
+    await create('friend', '--bind', '/srv/far:/far');
+    await machine('export', 'friend', '/root/friend.tar');
+    await machine('rm', 'friend');
+    await rm('/srv/far', { recursive: true });
+    const far = await spawnlet(['machine', 'import', '--trust', '/root/friend.tar']);
+    assert.match(far.err, /\/srv\/far \(bound to \/far\) \[ERR_GUEST_SOURCE\]/);
+    await rm('/root/friend.tar');
   });
 
   test('an import that fails leaves nothing, and another of the same name waits for none', async () => {
