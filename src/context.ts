@@ -41,7 +41,8 @@ export async function makeContext(
   const abort = new AbortController();
   const { signal } = abort;
   let onSignal = (name: NodeJS.Signals) => abort.abort(new Interrupted(name));
-  for (const name of caught) process.on(name, () => onSignal(name));
+  const handle = (name: NodeJS.Signals) => onSignal(name);
+  for (const name of caught) process.on(name, handle);
 
   let opened: import('./systemd/client.ts').SystemdClient | undefined;
   const systemd = once(async () => {
@@ -89,7 +90,13 @@ export async function makeContext(
       }),
     );
     const treeSteps = once(async () =>
-      (await import('./image/tree/executors.ts')).treeExecutors({ host, systemd, words, env: process.env }),
+      (await import('./image/tree/executors.ts')).treeExecutors({
+        host,
+        systemd,
+        words,
+        env: process.env,
+        building: event => listeners.building?.(event),
+      }),
     );
     const guestSteps = once(async () =>
       (await import('./machine/guest/write.ts')).guestExecutors(host.children),
@@ -256,6 +263,7 @@ export async function makeContext(
       onSignal = handler;
     },
     async [Symbol.asyncDispose]() {
+      for (const name of caught) process.off(name, handle);
       await opened?.[Symbol.asyncDispose]();
     },
   };

@@ -142,11 +142,12 @@ export function parseNumber(flag: string, text: string, least: number): number {
   throw flagError(flag, text, `a number of at least ${least}`);
 }
 
-/** {@link parseNumber} without a fraction. */
-export function parseCount(flag: string, text: string, least: number): number {
-  const value = parseNumber(flag, text, least);
-  if (Number.isSafeInteger(value)) return value;
-  throw flagError(flag, text, `a whole number of at least ${least}`);
+/** {@link parseNumber} without a fraction; `unit` is told to who gives another. */
+export function parseCount(flag: string, text: string, least: number, unit?: string): number {
+  const value = /^\d+(\.0+)?$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= least && Number.isSafeInteger(value)) return value;
+  const behind = unit === undefined ? '' : `, in ${unit}`;
+  throw flagError(flag, text, `a whole number of at least ${least}${behind}`);
 }
 
 /** An absolute path inside a container, without `.`, `..` and doubled slashes. */

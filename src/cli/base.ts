@@ -3,11 +3,13 @@ import { type Base, Bases, lockOf, placesOf } from '../image/tree/bases.ts';
 import { findBuilder } from '../image/tree/bootstrap.ts';
 import { checkUnused, type TreeStep } from '../image/tree/executors.ts';
 import { baseSteps, readRecipe } from '../image/tree/inputs.ts';
+import type { BuildProgress } from '../image/tree/progress.ts';
 import type { Recipe } from '../image/tree/recipe.ts';
 import { parseBaseName, parseTreeSource, shownSource } from '../image/tree/source.ts';
 import { defineCommand, dryRunOption, outputOption } from './command.ts';
 import type { AnyStep, Context } from './context.ts';
 import { ago, bytes, type List, printList, rfc3339 } from './output.ts';
+import { showBuild } from './progress.ts';
 
 const words = (values: readonly string[]) => values.flatMap(text => text.split(',')).filter(Boolean);
 
@@ -65,6 +67,7 @@ export const prepare = defineCommand({
     },
     copy: { type: 'strings', value: 'SRC:DST', help: 'copy a file or directory of this host into the tree' },
     rebuild: { type: 'boolean', help: 'make it anew, from whatever the source has now' },
+    quiet: { type: 'boolean', short: 'q', help: 'print the name alone' },
     ...dryRunOption,
   },
   examples: [
@@ -97,11 +100,16 @@ export const prepare = defineCommand({
     const bases = new Bases(host.files);
     const steps = await baseSteps(bases, name, recipe, rebuild);
     if (steps.length > 0 && (await bases.find(name))) checkUnused(name, await bases.usedBy(name));
-    if (steps.length > 0 && !options['dry-run'])
-      process.stderr.write(`Building base ${name} from ${shownSource(recipe.source)}\n`);
-    await apply(context, `base prepare ${name}`, 'undo', steps, options['dry-run']);
+    {
+      using _progress = options.quiet ? undefined : showBuild(context);
+      await apply(context, `base prepare ${name}`, 'undo', steps, options['dry-run']);
+    }
     if (options['dry-run']) return 0;
     const { size } = await bases.get(name);
+    if (options.quiet) {
+      process.stdout.write(`${name}\n`);
+      return 0;
+    }
     const what = steps.length > 0 ? bytes(size) : 'there already, of this recipe';
     process.stdout.write(`${name}: ${what}\n`);
     return 0;
@@ -284,8 +292,11 @@ export const build = defineCommand({
         hint: `spawnlet base prepare ${argument}`,
       });
     try {
+      // Whoever has asked may be gone: that ends no build, since the next command does.
+      process.stdout.on('error', () => undefined);
+      const tell = (event: BuildProgress) => void process.stdout.write(`${JSON.stringify(event)}\n`);
       const built = await buildTree(
-        { host, store: () => context.store(), env },
+        { host, store: () => context.store(), env, tell },
         JSON.parse(text) as Recipe,
         places,
         signal,

@@ -9,6 +9,7 @@ import type { LayerProgress } from '../image/pull.ts';
 import type { Store } from '../image/store.ts';
 import type { StoredImage } from '../image/stored-image.ts';
 import type { TreeStep } from '../image/tree/executors.ts';
+import type { BuildProgress } from '../image/tree/progress.ts';
 import type { LabStep } from '../lab/plan.ts';
 import type { Machines } from '../machine/machines.ts';
 import type { MachineStep } from '../machine/step.ts';
@@ -50,6 +51,7 @@ export interface Context {
     progress?: (event: LayerProgress) => void;
     pulled?: (image: StoredImage) => void;
     removed?: (removed: Removed) => void;
+    building?: (event: BuildProgress) => void;
     /** systemd has begun to start a unit. */
     queued?: () => void;
   };

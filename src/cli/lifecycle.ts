@@ -63,7 +63,7 @@ export const stop = lifecycle(
     examples: [['spawnlet stop -t 3 web', 'SIGKILL after three seconds']],
   },
   async (apps, name, options, { signal }) => {
-    const seconds = options.time === undefined ? undefined : parseCount('time', options.time, 0);
+    const seconds = options.time === undefined ? undefined : parseCount('time', options.time, 0, 'seconds');
     await apps.stop(name, seconds, signal);
     return name;
   },

@@ -67,7 +67,9 @@ export const snapshots = defineCommand({
   options: { quiet: { type: 'boolean', short: 'q', help: 'names only' }, ...outputOption },
   examples: [['spawnlet machine snapshots web', "'spawnlet machine rm web/NAME' removes one"]],
   async run({ options, arguments: [argument = ''] }, context) {
-    const rows = await (await machines(context)).snapshots(parseMachineName(argument), context.signal);
+    const name = parseMachineName(argument);
+    const sizes = options.quiet ? 'left out' : 'measured';
+    const rows = await (await machines(context)).snapshots(name, sizes, context.signal);
     const plain = options.output === undefined || options.output === 'table' || options.quiet;
     if (plain) await printList(rows, list(context.host.clock.now()), options);
     else
@@ -146,10 +148,13 @@ export const importMachine = defineCommand({
     ['spawnlet machine import web.tar.zst', 'under the name that it had'],
     ['spawnlet machine import web.tar.zst web2', 'under another'],
   ],
-  run({ options, arguments: [archive = '', given] }, context) {
+  async run({ options, arguments: [archive = '', given] }, context) {
     const file = parseArchive(archive);
-    const name = given === undefined ? {} : { name: parseMachineName(given) };
+    const name =
+      given === undefined
+        ? await (await machines(context)).archivedName(file, context.signal)
+        : parseMachineName(given);
     const { trust } = options;
-    return make({ do: 'import', file, ...name, trust }, options['dry-run'], context, given ?? file);
+    return make({ do: 'import', file, name, trust }, options['dry-run'], context, name);
   },
 });

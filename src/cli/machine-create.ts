@@ -38,6 +38,7 @@ function keysOf(words: readonly string[]): string[] {
 const createOptions = {
   ...machineOptions,
   start: { type: 'boolean', help: 'start it, and wait until it has booted' },
+  quiet: { type: 'boolean', short: 'q', help: 'do not show how its base is built' },
   ...dryRunOption,
 } as const satisfies Options;
 
@@ -97,10 +98,21 @@ export const create = defineCommand({
     const password = said ?? (options.password ? await askPassword('root', context.signal) : undefined);
     const api = await machines(context);
     const value = { do: 'create', spec, start: options.start, ...(password && { password }) } as const;
-    process.stdout.write(`${await change(api, value, options['dry-run'], context, name)}\n`);
+    const done = await whileShown(options.quiet, context, () =>
+      change(api, value, options['dry-run'], context, name),
+    );
+    process.stdout.write(`${done}\n`);
     return 0;
   },
 });
+
+/** Shows meanwhile how a base is built, if one is. */
+async function whileShown<T>(quiet: boolean, context: Context, work: () => Promise<T>): Promise<T> {
+  if (quiet) return work();
+  const { showBuild } = await import('./progress.ts');
+  using _progress = showBuild(context);
+  return await work();
+}
 
 function checkCommand(noBoot: boolean, command: readonly string[]): void {
   if (noBoot && command.length === 0)
@@ -126,9 +138,12 @@ async function applySpec(
   context: Context,
 ): Promise<string> {
   const value = { do: 'apply', spec } as const;
-  if (!options.quiet && !options['dry-run']) process.stderr.write(await api.dryRun(value, context.signal));
-  return change(api, value, options['dry-run'], context, changed =>
-    changed ? `${spec.name}: changed` : `${spec.name}: unchanged`,
+  if (!options.quiet && !options['dry-run'])
+    process.stderr.write(await api.dryRun(value, context.signal, 'left out'));
+  return whileShown(options.quiet, context, () =>
+    change(api, value, options['dry-run'], context, changed =>
+      changed ? `${spec.name}: changed` : `${spec.name}: unchanged`,
+    ),
   );
 }
 

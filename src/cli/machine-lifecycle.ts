@@ -14,7 +14,7 @@ const time = {
 } as const satisfies Option;
 
 const secondsOf = (text: string | undefined) =>
-  text === undefined ? {} : { seconds: parseCount('time', text, 0) };
+  text === undefined ? {} : { seconds: parseCount('time', text, 0, 'seconds') };
 
 export const start = forEachMachine(
   {

@@ -63,6 +63,7 @@ export function describe(status: MachineStatus, settings: string, now: number): 
     ['Users', `${status.users.range}${status.users.why === undefined ? '' : ` (${status.users.why})`}`],
     ['Snapshots', status.snapshots.join(', ')],
     ...status.files.map((file, at) => [at === 0 ? 'Files' : '', file] as const),
+    ...status.missing.map((line, at) => [at === 0 ? 'Missing' : '', line] as const),
     ...status.pending.map((line, at) => [at === 0 ? 'At restart' : '', line] as const),
   ];
   const told = rows.filter(([, value]) => value !== '');

@@ -36,6 +36,7 @@ const status: MachineStatus = {
   files: ['/etc/systemd/nspawn/web.nspawn'],
   snapshots: ['a'],
   pending: ['limits.nofile'],
+  missing: ['/srv/gone (bound to /x)'],
 };
 
 /** Machines that remember what they were asked for; there is one, web. */
@@ -58,6 +59,7 @@ function fake(outcome: { readonly changed?: boolean; readonly notes?: readonly s
       return 'write file /etc/x\n';
     },
     list: async () => [status],
+    archivedName: async () => 'web',
     status: async () => status,
     spec: async () => web,
     snapshots: async () => [{ name: 'a', created: Date.parse('2026-11-22T09:00:00Z'), size: 1000 }],
@@ -79,6 +81,7 @@ async function spawnlet(line: string, machines = fake().api) {
     systemd: async () => undefined,
     signal: new AbortController().signal,
     env: { HOME: '/root' },
+    listeners: {},
     host: { clock: { now: () => Date.parse('2026-11-22T10:05:00Z') } },
   } as unknown as Context;
   const found = findEntry(line.split(' '));
@@ -204,6 +207,18 @@ test('what people should know of a change goes to standard error', async () => {
   assert.deepEqual([out, err], ['web\n', 'spawnlet: web was killed\n']);
 });
 
+test('import tells the name of the machine that it has made, whoever gave it', async () => {
+  for (const [words, name] of [
+    ['web.tar', 'web'],
+    ['old.tar web', 'web'],
+  ] as const) {
+    const { api, performed } = fake();
+    assert.equal((await spawnlet(`machine import ${words}`, api)).out, `${name}\n`);
+    const [file = ''] = words.split(' ');
+    assert.deepEqual(performed, [{ do: 'import', file: join(process.cwd(), file), name, trust: false }]);
+  }
+});
+
 test('rm removes machines, snapshots, and with --ignore what is not there', async () => {
   const { api, performed } = fake();
   const { out } = await spawnlet('machine rm -f -i web/a web nope', api);
@@ -277,6 +292,7 @@ test('status tells what a machine does, its files, and what waits', () => {
   assert.match(text, /Users: no \(an overlay cannot be id-mapped\)\n/);
   assert.match(text, /Files: \/etc\/systemd\/nspawn\/web\.nspawn\n/);
   assert.match(text, /At restart: limits\.nofile\n/);
+  assert.match(text, /Missing: \/srv\/gone \(bound to \/x\)\n/);
   assert.match(text, /\n\n {4}kind: Machine\n$/);
 });
 

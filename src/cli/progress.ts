@@ -1,6 +1,7 @@
 import type { LayerProgress } from '../image/pull.ts';
+import type { BuildProgress } from '../image/tree/progress.ts';
 import type { Context } from './context.ts';
-import { bytes } from './output.ts';
+import { bytes, printable } from './output.ts';
 
 const barWidth = 30;
 
@@ -43,6 +44,37 @@ export function showProgress(context: Context): Disposable {
   return {
     [Symbol.dispose]() {
       delete context.listeners.progress;
+    },
+  };
+}
+
+/**
+ * Shows what the build of a base does, on standard error: a line for each step; on a terminal, below the last of them, what its program
+ * says, in one line that is written over. Images that it begins with are shown as they come.
+ */
+export function showBuild(context: Context): Disposable {
+  const layers = showProgress(context);
+  const terminal = process.stderr.isTTY;
+  let isBelow = false;
+  const clear = () => {
+    if (isBelow) process.stderr.write('\r\u001b[K');
+    isBelow = false;
+  };
+  context.listeners.building = (event: BuildProgress) => {
+    if ('step' in event) {
+      clear();
+      process.stderr.write(`${printable(event.step)}\n`);
+    } else if (terminal) {
+      clear();
+      process.stderr.write(`  ${printable(event.says)}`.slice(0, (process.stderr.columns || 80) - 1));
+      isBelow = true;
+    }
+  };
+  return {
+    [Symbol.dispose]() {
+      clear();
+      delete context.listeners.building;
+      layers[Symbol.dispose]();
     },
   };
 }

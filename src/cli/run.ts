@@ -297,7 +297,9 @@ async function requestOf(
       given['stop-signal'] === undefined ? undefined : parseSignal(given['stop-signal']),
     ),
     stopTimeout:
-      given['stop-timeout'] === undefined ? 10 : flags.parseCount('stop-timeout', given['stop-timeout'], 0),
+      given['stop-timeout'] === undefined
+        ? 10
+        : flags.parseCount('stop-timeout', given['stop-timeout'], 0, 'seconds'),
     labels: Object.fromEntries(given.label.map(flags.parseLabel)),
     terminal: given.tty,
     ...optional('terminalSize', given.tty ? terminalSize() : undefined),

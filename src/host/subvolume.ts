@@ -113,6 +113,22 @@ export async function makeTree(
   await files.setMode(path, mode);
 }
 
+/** Bytes on the disk that go with a tree: of a subvolume without those that it shares with others. */
+export async function ownBytes(
+  { files, children }: Pick<Host, 'files' | 'children'>,
+  path: string,
+  signal: AbortSignal,
+): Promise<number> {
+  const isShared = (await isSubvolume(path)) && (await hasProgram(files, 'btrfs'));
+  const argv = isShared
+    ? ['btrfs', 'filesystem', 'du', '--summarize', '--raw', path]
+    : ['du', '--summarize', '--one-file-system', '--block-size=1', path];
+  const { stdout } = await children.capture(argv, { signal });
+  const [first = '', second = ''] = (stdout.toString().trim().split('\n').at(-1) ?? '').trim().split(/\s+/);
+  // Of all and of its own alone.
+  return Number.parseInt(isShared ? second : first, 10) || 0;
+}
+
 /**
  * Removes a tree and the subvolumes in it; those that are read-only, too, with btrfs-progs. Nothing there is fine. A killed child may add a last
  * file meanwhile. Throws `ERR_MOUNTED`.

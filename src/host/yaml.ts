@@ -18,6 +18,8 @@ export interface Fault {
   /** `spec.limits.memory`; empty for the document. */
   readonly path: string;
   readonly text: string;
+  /** What would be right there: `a whole number of at least 1`; it is part of the text, too. */
+  readonly expected?: string;
 }
 
 /** All that is wrong with a node. */

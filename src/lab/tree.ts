@@ -142,7 +142,7 @@ export function buildTreeExecutor(host: Host): Executor<BuildTree> {
       await files.remove(building);
       await files.makeDirectory(building, 0o700);
       try {
-        await runBuilder(children, builderArgv(step.recipe, root), failed, signal);
+        await runBuilder(children, builderArgv(step.recipe, root), failed, () => undefined, signal);
         for (const [path, content] of Object.entries(step.recipe.files)) {
           await files.makeDirectory(join(root, path, '..'), 0o755);
           await files.write(join(root, path), content, 0o644);

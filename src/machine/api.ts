@@ -64,8 +64,7 @@ export type MachineChange =
   | {
       readonly do: 'import';
       readonly file: string;
-      /** Undefined for the one that the archive has. */
-      readonly name?: string;
+      readonly name: string;
       /** The machine is given what its spec asks of the host; else that is refused with `ERR_MACHINE_TRUST`. */
       readonly trust: boolean;
     }
@@ -130,13 +129,15 @@ export interface MachineStatus extends MachineRow {
   readonly snapshots: readonly string[];
   /** What waits for a restart. */
   readonly pending: readonly string[];
+  /** What it is to be given of the host and is not there, while it does not run: it cannot start. */
+  readonly missing: readonly string[];
 }
 
 export interface SnapshotRow {
   readonly name: string;
   /** Milliseconds since 1970. */
   readonly created: number;
-  /** Bytes that it takes, where that is known without reading it all. */
+  /** Bytes on the disk that it takes, and nothing else does; where it was measured. */
   readonly size?: number;
 }
 
@@ -181,8 +182,8 @@ export interface LogOptions {
 export interface MachinesApi {
   /** Throws `ERR_NO_MACHINE`, `ERR_NAME_TAKEN`, `ERR_RUNNING`, `ERR_NOT_RUNNING`. */
   perform(change: MachineChange, signal: AbortSignal): Promise<Changed>;
-  /** The plan of a change, as text with files as diffs and secrets redacted. */
-  dryRun(change: MachineChange, signal: AbortSignal): Promise<string>;
+  /** The plan of a change, as text with files as diffs and secrets redacted; without notes for who makes it afterwards. */
+  dryRun(change: MachineChange, signal: AbortSignal, notes?: 'shown' | 'left out'): Promise<string>;
   /** All machines, by name. */
   list(signal: AbortSignal): Promise<MachineRow[]>;
   /** Throws `ERR_NO_MACHINE`. */
@@ -193,7 +194,10 @@ export interface MachinesApi {
   spec(name: string, signal: AbortSignal): Promise<MachineSpec>;
   /** Undefined if there is none. */
   findSpec(name: string, signal: AbortSignal): Promise<MachineSpec | undefined>;
-  snapshots(name: string, signal: AbortSignal): Promise<SnapshotRow[]>;
+  /** Oldest first; to measure them, they are read through. Throws `ERR_NO_MACHINE`. */
+  snapshots(name: string, sizes: 'measured' | 'left out', signal: AbortSignal): Promise<SnapshotRow[]>;
+  /** The name that the machine in an archive of `export` had. Throws `ERR_TREE_ARCHIVE`, `ERR_MACHINE_FILE`. */
+  archivedName(file: string, signal: AbortSignal): Promise<string>;
   /** What `adopt` would understand. */
   adoptReport(name: string, signal: AbortSignal): Promise<AdoptReport>;
   /** These four have the caller's streams and give the exit code. Throw `ERR_NOT_RUNNING`. */

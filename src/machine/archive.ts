@@ -1,6 +1,7 @@
 import { basename, dirname, resolve } from 'node:path';
 import { programMissing } from '../host/child.ts';
 import { SpawnletError } from '../host/error.ts';
+import type { Host } from '../host/host.ts';
 import { hasProgram } from '../host/program.ts';
 import { lockNetwork } from '../network/nat.ts';
 import type { MachineChange } from './api.ts';
@@ -13,6 +14,7 @@ import { getMade } from './observe.ts';
 import { lockOf, placesOf } from './places.ts';
 import { planMachine } from './plan.ts';
 import { desiredOf } from './prepare.ts';
+import { refuseMissing } from './sources.ts';
 import type { MachineSpec } from './spec.ts';
 import { duringStandstill, standstillOf } from './standstill.ts';
 import { mountStep } from './tree-view.ts';
@@ -93,11 +95,15 @@ export async function* exportMachine(
 const longestSpec = 1024 * 1024;
 
 /** The spec that an archive begins with. Throws `ERR_TREE_ARCHIVE`, `ERR_MACHINE_FILE`. */
-async function specIn(
-  { host }: MachineDependencies,
+export async function specIn(
+  host: Pick<Host, 'children' | 'files'>,
   file: string,
   signal: AbortSignal,
 ): Promise<MachineSpec> {
+  if (!(await host.files.look(file)))
+    throw new SpawnletError('ERR_TREE_ARCHIVE', `there is no ${file} on this host`, {
+      hint: 'name an archive that spawnlet machine export has written',
+    });
   const script = 'tar --extract --to-stdout --occurrence=1 --file="$1" -- "$2" | head -c "$3"';
   const words = ['sh', '-c', script, 'sh', file, specMember, String(longestSpec + 1)];
   const { stdout, stderr } = await host.children.capture(words, { signal });
@@ -114,9 +120,10 @@ export async function* importMachine(
   signal: AbortSignal,
 ): Parts {
   const file = resolve(change.file);
-  const packed = await specIn(deps, file, signal);
+  const packed = await specIn(deps.host, file, signal);
   if (!change.trust) refuseHostAccess(packed, basename(file));
-  const name = parseMachineName(change.name ?? packed.name);
+  await refuseMissing(packed);
+  const name = parseMachineName(change.name);
   const { files, locks } = deps.host;
   await using _machine = await locks.take(lockOf(name));
   await refuseTaken(deps, name);

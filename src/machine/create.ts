@@ -18,6 +18,7 @@ import {
   originOfMachine,
   refuseOtherSource,
 } from './prepare.ts';
+import { refuseMissing } from './sources.ts';
 import type { MachineSpec, TreeSource } from './spec.ts';
 import { type Standstill, standstillOf } from './standstill.ts';
 import { viewTree } from './tree-view.ts';
@@ -99,6 +100,7 @@ export async function* create(
   const { spec, password } = change;
   const { host } = deps;
   await refuseTaken(deps, spec.name);
+  await refuseMissing(spec);
   const { from } = spec;
   if (from.kind === 'directory' || from.kind === 'machine') {
     const found = await originOfSource(deps, from, signal);
@@ -192,6 +194,7 @@ export async function* apply(deps: MachineDependencies, spec: MachineSpec, signa
     return;
   }
   refuseOtherSource(made.spec, spec);
+  await refuseMissing(spec, made.spec);
   const places = placesOf(spec.name);
   const mapped = await isMapped(deps.host.files, places);
   const state = await unitState(await deps.systemd(), places.unit, signal);

@@ -22,6 +22,7 @@ const status = (profiles: readonly ProfileName[], more: Partial<MachineStatus> =
   files: [],
   snapshots: [],
   pending: [],
+  missing: [],
   ...more,
 });
 

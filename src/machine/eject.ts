@@ -1,5 +1,5 @@
 import { SpawnletError } from '../host/error.ts';
-import type { Files } from '../host/files.ts';
+import type { Host } from '../host/host.ts';
 import type { MachineChange } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
 import { GuestRoot } from './guest/root.ts';
@@ -27,7 +27,7 @@ export async function* eject(
   const { host } = deps;
   const made = await getMade(host.files, name);
   await refuseRunning(deps, name, 'ejected', signal);
-  await refuseSnapshots(host.files, name);
+  await refuseSnapshots(host, name, signal);
   const places = placesOf(name);
   const flat = hidden(places.tree, 'flat');
   const aside = hidden(places.tree, 'replaced');
@@ -72,8 +72,8 @@ export async function* eject(
 }
 
 /** They would go with spawnlet's directory of the machine. Throws `ERR_MACHINE_SNAPSHOTS`. */
-async function refuseSnapshots(files: Files, name: string): Promise<void> {
-  const snapshots = await listSnapshots(files, name);
+async function refuseSnapshots(host: Host, name: string, signal: AbortSignal): Promise<void> {
+  const snapshots = await listSnapshots(host, name, 'left out', signal);
   if (snapshots.length === 0) return;
   const words = snapshots.map(snapshot => `${name}/${snapshot.name}`).join(' ');
   throw new SpawnletError('ERR_MACHINE_SNAPSHOTS', `machine ${name} has snapshots, which cannot go with it`, {

@@ -85,9 +85,10 @@ export async function execCall(
       ? booted(machine, argv, options)
       : await entering(host, machine, argv, { ...options, file });
   const where = machine.start === 'boot' ? [`--machine=${machine.name}`] : [];
+  const described = `--description=Command of spawnlet: ${oneLine(argv[0] ?? '')}`;
   const how = ['--quiet', '--wait', '--collect', options.terminal ? '--pty' : '--pipe', '--no-ask-password'];
   return {
-    argv: ['systemd-run', ...where, ...how, `--unit=${unit}`, ...flags, ...words],
+    argv: ['systemd-run', ...where, ...how, `--unit=${unit}`, described, ...flags, ...words],
     env,
     stop: ['systemctl', ...where, 'stop', unit],
     async [Symbol.asyncDispose]() {
@@ -95,6 +96,9 @@ export async function execCall(
     },
   };
 }
+
+/** Of a name that somebody chose, what fits into a line of a journal; arguments may be secrets. */
+const oneLine = (text: string) => text.replaceAll(/[^ -~]/g, '?').slice(0, 80);
 
 function booted(
   machine: Running,
@@ -109,6 +113,13 @@ function booted(
     ...literally(['/bin/sh', '-c', told, 'sh', ...argv]),
   ];
 }
+
+/**
+ * That a command began and ended is no news for the journal of the host, and its caller is told how. What it says itself goes to its
+ * caller, too; nothing else in the unit writes to the journal. A machine's own systemd is not asked for this: there it would take from
+ * the machine's journal what the command and its children have to say.
+ */
+const quiet = '--property=LogLevelMax=err';
 
 /** What systemd-nspawn's own filter keeps from a machine, by systemd's names; systemd-analyze(1), syscall-filter. */
 const refusedCalls =
@@ -134,6 +145,7 @@ async function entering(
   const cgroups = cgroupFiles(groups);
   const there = await Promise.all(cgroups.map(file => files.look(file)));
   return [
+    quiet,
     `--property=CapabilityBoundingSet=${possibleCapabilities(allCapabilities, mask).join(' ')}`,
     `--property=SystemCallFilter=${refusedCalls}`,
     '--property=SystemCallErrorNumber=EPERM',

@@ -211,7 +211,7 @@ const profiles = mapped(
 
 const autostart = record<MachineSpec['autostart']>({
   order: optional(number(0, 9999), 'lower ones are started first'),
-  delay: optional(number(0, 86_400), 'seconds'),
+  delay: optional(number(0, 86_400, 'integer', 'seconds'), 'seconds'),
 });
 
 const mounts = mapped(

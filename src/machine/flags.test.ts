@@ -160,7 +160,7 @@ test('a flag that does not take its value says what it takes', () => {
   refuses({ memory: 'lots' }, 'ERR_FLAG_VALUE', /memory.*lots/);
   refuses({ memory: '' }, 'ERR_FLAG_VALUE', /--memory does not take ''/);
   refuses({ tasks: '1.5' }, 'ERR_FLAG_VALUE');
-  refuses({ 'io-weight': '10001' }, 'ERR_FLAG_VALUE', /from 1 to 10000/);
+  refuses({ 'io-weight': '10001' }, 'ERR_FLAG_VALUE', /--io-weight does not take '10001'/);
   refuses({ 'private-users': 'identity' }, 'ERR_FLAG_VALUE');
   refuses({ bind: ['/a:relative'] }, 'ERR_FLAG_VALUE', /--bind does not take '\/a:relative'/);
   refuses({ bind: ['/a:/b:ro'] }, 'ERR_FLAG_VALUE');
@@ -178,6 +178,33 @@ test('a flag that does not take its value says what it takes', () => {
   refuses({ network: ['bridge=br0'], publish: ['80:80'] }, 'ERR_FLAG_CONFLICT');
   refuses({ publish: ['80'] }, 'ERR_FLAG_VALUE');
   refuses({ publish: ['0:80'] }, 'ERR_FLAG_VALUE');
+});
+
+test('a wrong size, number or time is told by the word that was given, with what would be right', () => {
+  const spec = of({});
+  const rows = [
+    ['memory', 'limits.memory', '1z', /^a size is a number with b, k, m or g behind it: 512m$/],
+    ['cpus', 'limits.cpus', 'x', /^a number of at least 0\.01$/],
+    ['io-weight', 'limits.ioWeight', '0', /^a whole number from 1 to 10000$/],
+    ['tasks', 'limits.tasks', '1.5', /^a whole number of at least 1$/],
+    ['nofile', 'limits.nofile', 'x', /^a whole number of at least 1$/],
+    ['nproc', 'limits.nproc', '-1', /^a whole number of at least 1$/],
+    ['autostart-order', 'autostart.order', 'x', /^a whole number from 0 to 9999$/],
+    ['autostart-delay', 'autostart.delay', '1m', /^a whole number from 0 to 86400, in seconds$/],
+    ['private-users', 'privateUsers', 'x', /^no, pick, or BASE/],
+  ] as const;
+  for (const [flag, field, value, hint] of rows) {
+    const told = (word: string) => ({
+      code: 'ERR_FLAG_VALUE',
+      message: `${word} does not take '${value}'`,
+      hint,
+    });
+    assert.throws(() => of({ [flag]: value }), told(`--${flag}`));
+    for (const key of [flag, field]) assert.throws(() => withSetting(spec, key, value, caller), told(key));
+  }
+  const listed = { message: "tmpfs does not take '/x:size=1z'", hint: /^options of mount\(8\): size=64m/ };
+  assert.throws(() => of({ tmpfs: ['/x:size=1z'] }), { ...listed, message: `--${listed.message}` });
+  assert.throws(() => withSetting(spec, 'tmpfs', '/x:size=1z', caller), listed);
 });
 
 test('set takes words of flags and paths of fields', () => {

@@ -155,7 +155,7 @@ export function withFlags(spec: MachineSpec, flags: MachineFlags, caller: Caller
     const value = flags[flag];
     if (value === undefined) continue;
     if (value === '') throw wrong(flag, value, 'leave it out for what it is anyway');
-    changed = take(flag, value, text => setField(changed, field, text, caller.directory));
+    changed = setField(changed, field, value, caller.directory, `--${flag}`);
   }
   const all = <T>(flag: (typeof lists)[number], parse: (text: string) => T): T[] =>
     (flags[flag] ?? []).map(text => take(flag, text, parse));
@@ -218,7 +218,18 @@ export function withSetting(spec: MachineSpec, key: string, value: string, calle
       hint: `spawnlet machine passwd ${spec.name}`,
     });
   if ((lists as readonly string[]).includes(key) && value !== '')
-    return validated(withFlags(spec, { [key]: [value] }, caller), `${key}=${value}`);
+    return validated(withListed(spec, key, value, caller), `${key}=${value}`);
   const field = key === 'enable' ? 'enabled' : (fieldOf as Readonly<Record<string, string>>)[key];
-  return setField(spec, field ?? key, value, caller.directory);
+  return setField(spec, field ?? key, value, caller.directory, key);
+}
+
+/** One more entry of a list; an error has the key as it was written, without the dashes of a flag. */
+function withListed(spec: MachineSpec, key: string, value: string, caller: Caller): MachineSpec {
+  try {
+    return withFlags(spec, { [key]: [value] }, caller);
+  } catch (error) {
+    if (!(error instanceof SpawnletError && error.message.startsWith(`--${key} `))) throw error;
+    const { code, message, hint = '', cause } = error;
+    throw new SpawnletError(code, message.slice(2), { hint, cause });
+  }
 }

@@ -11,6 +11,16 @@ import { type Running, runningMachine } from './running.ts';
 
 type Of<D extends MachineChange['do']> = Extract<MachineChange, { do: D }>;
 
+/** A start that fails for want of something of the host says what that is. */
+async function whySo(deps: MachineDependencies, name: string, start: Promise<void>): Promise<void> {
+  try {
+    await start;
+  } catch (error) {
+    const { whyNotStarted } = await import('./sources.ts');
+    throw await whyNotStarted((await getMade(deps.host.files, name)).spec, error);
+  }
+}
+
 /** Waits until a machine whose start is queued is up: until its own init has said so. */
 export async function* started(deps: MachineDependencies, name: string): Parts {
   yield {
@@ -18,7 +28,7 @@ export async function* started(deps: MachineDependencies, name: string): Parts {
     shown: [],
     async run(signal) {
       const systemd = await deps.systemd();
-      await systemd.started(placesOf(name).unit, signal);
+      await whySo(deps, name, systemd.started(placesOf(name).unit, signal));
       return [];
     },
   };
@@ -36,7 +46,10 @@ export async function* startMade(deps: MachineDependencies, name: string, signal
     shown: [{ do: 'start-unit', name: unit }],
     async run(wanted) {
       if (state === 'failed') await systemd.resetFailedUnit(unit, wanted);
-      await whileQueued(deps, name, wanted, queued => systemd.startUnit(unit, 'replace', wanted, queued));
+      const start = whileQueued(deps, name, wanted, queued =>
+        systemd.startUnit(unit, 'replace', wanted, queued),
+      );
+      await whySo(deps, name, start);
       return [];
     },
   };
@@ -161,7 +174,10 @@ export async function* restart(deps: MachineDependencies, change: Of<'restart'>,
       const late = new AbortController();
       const timer = killAfter(deps, unit, seconds, 'restart', AbortSignal.any([wanted, late.signal]));
       try {
-        await whileQueued(deps, name, wanted, queued => systemd.restartUnit(unit, 'replace', wanted, queued));
+        const restarted = whileQueued(deps, name, wanted, queued =>
+          systemd.restartUnit(unit, 'replace', wanted, queued),
+        );
+        await whySo(deps, name, restarted);
       } finally {
         late.abort();
       }

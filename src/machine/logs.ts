@@ -1,7 +1,25 @@
 import { ended } from '../host/child.ts';
+import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import type { LogOptions } from './api.ts';
 import { machineUnit } from './drop-in.ts';
+import type { MachineSpec } from './spec.ts';
+
+/**
+ * A machine of one command has no journal of its own: what the command writes is its unit's on the host.
+ *
+ * @throws ERR_GUEST_OS for a unit of such a machine
+ */
+export function ofCommand(
+  { name, start }: Pick<MachineSpec, 'name' | 'start'>,
+  options: LogOptions,
+): LogOptions {
+  if (start.kind === 'boot') return options;
+  if (options.unit === undefined) return { ...options, of: 'console' };
+  throw new SpawnletError('ERR_GUEST_OS', `${name} runs one command, and has no units`, {
+    hint: `spawnlet machine logs ${name}`,
+  });
+}
 
 /**
  * The command line of journalctl(1): the machine's own journal, where it runs or where it lies in its tree, or what its

@@ -50,14 +50,19 @@ export class Machines implements MachinesApi {
     return { changed, notes };
   }
 
-  /** The plan of a change, as text with files as diffs and secrets redacted. */
-  async dryRun(change: MachineChange, signal: AbortSignal): Promise<string> {
+  /** The plan of a change, as text with files as diffs and secrets redacted; without notes for who makes it afterwards. */
+  async dryRun(
+    change: MachineChange,
+    signal: AbortSignal,
+    notes: 'shown' | 'left out' = 'shown',
+  ): Promise<string> {
     const { applier } = this.#deps;
     const texts: string[] = [];
     try {
       for await (const part of await partsOf(this.#deps, change, signal)) {
-        if (part.do === 'note') texts.push(`note: ${part.text}\n`);
-        else {
+        if (part.do === 'note') {
+          if (notes === 'shown') texts.push(`note: ${part.text}\n`);
+        } else {
           const { steps, ...rest } =
             part.do === 'plan'
               ? part.plan
@@ -90,8 +95,14 @@ export class Machines implements MachinesApi {
     return diagnoseMachine(this.#deps.host, await this.status(name, signal), signal);
   }
 
-  async snapshots(name: string): Promise<SnapshotRow[]> {
-    return (await import('./snapshot.ts')).listSnapshots(this.#deps.host.files, name);
+  /** Oldest first; to measure them, they are read through. Throws `ERR_NO_MACHINE`. */
+  async snapshots(name: string, sizes: 'measured' | 'left out', signal: AbortSignal): Promise<SnapshotRow[]> {
+    return (await import('./snapshot.ts')).listSnapshots(this.#deps.host, name, sizes, signal);
+  }
+
+  /** The name that the machine in an archive had. Throws `ERR_TREE_ARCHIVE`, `ERR_MACHINE_FILE`. */
+  async archivedName(file: string, signal: AbortSignal): Promise<string> {
+    return (await (await import('./archive.ts')).specIn(this.#deps.host, file, signal)).name;
   }
 
   /** What was asked for. Throws `ERR_NO_MACHINE`. */
@@ -135,7 +146,7 @@ export class Machines implements MachinesApi {
   async logs(name: string, options: LogOptions, signal: AbortSignal): Promise<number> {
     const { host } = this.#deps;
     const made = await getMade(host.files, name);
-    const { logWords, pathForChild, showLogs } = await import('./logs.ts');
+    const { logWords, ofCommand, pathForChild, showLogs } = await import('./logs.ts');
     const isRunning = await this.#running(name, signal).then(
       () => true,
       (error: unknown) => {
@@ -143,8 +154,8 @@ export class Machines implements MachinesApi {
         throw error;
       },
     );
-    if (isRunning || options.of !== 'journal')
-      return showLogs(host, logWords(name, undefined, options), signal);
+    const asked = ofCommand(made.spec, options);
+    if (isRunning || asked.of !== 'journal') return showLogs(host, logWords(name, undefined, asked), signal);
     const { treeOfMachine, viewTree } = await import('./tree-view.ts');
     using view = await viewTree(treeOfMachine(made));
     return await showLogs(host, logWords(name, pathForChild(view.path), options), signal);
@@ -202,7 +213,7 @@ export class Machines implements MachinesApi {
     const locks = new AsyncDisposableStack();
     // To start and to stop is systemd's, which does one of them at a time: who starts has the lock until the job is queued.
     if (['start', 'stop', 'restart', 'kill'].includes(change.do)) return locks;
-    // An import locks the name once it knows it.
+    // An import locks its name itself, when only its plan is shown, too: it removes what lies where it unpacks.
     if (change.do === 'import') return locks;
     const names = 'spec' in change ? [change.spec.name] : 'name' in change ? [change.name] : [];
     // What a machine is made from stays as it is until it is made.

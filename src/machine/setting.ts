@@ -12,12 +12,24 @@ const hint =
 
 const wrong = (what: string, why: string) => new SpawnletError('ERR_FLAG_VALUE', `${what}: ${why}`, { hint });
 
-function readBody(body: Json, directory: string, what: string): MachineBody {
+/** A field that was asked for: its path, the text, and the word by which whoever asked calls it. */
+interface Asked {
+  readonly key: string;
+  readonly value: string;
+  readonly word: string;
+}
+
+function readBody(body: Json, directory: string, asked: Asked | string): MachineBody {
   try {
     return machineBody.read(nodeOf(body), { path: '', directory });
   } catch (error) {
-    if (error instanceof Faults) throw wrong(what, error.message);
-    throw error;
+    if (!(error instanceof Faults)) throw error;
+    if (typeof asked === 'string') throw wrong(asked, error.message);
+    const { key, value, word } = asked;
+    const [first, ...more] = error.list;
+    if (first?.expected === undefined || more.length > 0 || !first.path.startsWith(key))
+      throw wrong(`${key}=${value}`, error.message);
+    throw new SpawnletError('ERR_FLAG_VALUE', `${word} does not take '${value}'`, { hint: first.expected });
   }
 }
 
@@ -38,16 +50,23 @@ function partsOf(key: string): string[] | undefined {
 
 /**
  * A spec with one field changed: the key is the field's path below `spec`, an empty text takes the field away, lists of
- * texts are written with commas, anything else as JSON.
+ * texts are written with commas, anything else as JSON. `word` is what whoever asks calls the field.
  *
  * @throws ERR_FLAG_VALUE
  */
-export function setField(spec: MachineSpec, key: string, value: string, directory: string): MachineSpec {
+export function setField(
+  spec: MachineSpec,
+  key: string,
+  value: string,
+  directory: string,
+  word = key,
+): MachineSpec {
   const { name, ...body } = spec;
   const what = `${key}=${value}`;
   const parts = partsOf(key);
   if (parts === undefined) throw wrong(what, 'the key is no path of a field');
-  return { name, ...readBody(replaced(machineBody.write(body), machineBody, parts), directory, what) };
+  const changed = replaced(machineBody.write(body), machineBody, parts);
+  return { name, ...readBody(changed, directory, { key, value, word }) };
 
   function replaced(whole: Json, shape: Shape<unknown>, [part = '', ...rest]: readonly string[]): Json {
     const within = shape.within(part);

@@ -30,6 +30,12 @@ export interface Shape<T> {
 export const fault = (node: Node, at: At, text: string) =>
   new Faults([{ line: node.line, path: at.path, text }]);
 
+/** A value that is not taken, and what would be. */
+const untaken = (node: Node, at: At, expected: string) =>
+  new Faults([
+    { line: node.line, path: at.path, text: `does not take ${shown(node)}: ${expected}`, expected },
+  ]);
+
 /** A node as a message names it. */
 export function shown(node: Node): string {
   if (node.kind !== 'scalar') return node.kind === 'list' ? 'a list' : 'a mapping';
@@ -78,7 +84,7 @@ export function text<T>(
         return parse(node.value, at.directory);
       } catch (error) {
         if (!(error instanceof Expected)) throw error;
-        throw fault(node, at, `does not take ${shown(node)}: ${error.message}`);
+        throw untaken(node, at, error.message);
       }
     },
     write: format,
@@ -111,8 +117,13 @@ export function choice<const T extends string>(values: readonly T[]): Shape<T> {
   );
 }
 
-/** A number between two, both included. */
-export function number(least: number, most: number, kind: 'integer' | 'number' = 'integer'): Shape<number> {
+/** A number between two, both included; `unit` is told to who gives another. */
+export function number(
+  least: number,
+  most: number,
+  kind: 'integer' | 'number' = 'integer',
+  unit?: string,
+): Shape<number> {
   return {
     ...leaf,
     schema: { type: kind, minimum: least, ...(Number.isFinite(most) && { maximum: most }) },
@@ -123,7 +134,7 @@ export function number(least: number, most: number, kind: 'integer' | 'number' =
       }
       const what = kind === 'integer' ? 'a whole number' : 'a number';
       const range = Number.isFinite(most) ? `from ${least} to ${most}` : `of at least ${least}`;
-      throw fault(node, at, `does not take ${shown(node)}: ${what} ${range}`);
+      throw untaken(node, at, `${what} ${range}${unit === undefined ? '' : `, in ${unit}`}`);
     },
     write: value => value,
     ofText: value => (/^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value),
@@ -135,7 +146,7 @@ export const boolean: Shape<boolean> = {
   schema: { type: 'boolean' },
   read(node, at) {
     if (node.kind === 'scalar' && typeof node.value === 'boolean') return node.value;
-    throw fault(node, at, `does not take ${shown(node)}: true or false`);
+    throw untaken(node, at, 'true or false');
   },
   write: value => value,
   ofText: value => (value === 'true' || value === 'false' ? value === 'true' : value),

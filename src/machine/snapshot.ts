@@ -1,6 +1,7 @@
 import { SpawnletError } from '../host/error.ts';
 import type { Files } from '../host/files.ts';
-import { canSnapshot } from '../host/subvolume.ts';
+import type { Host } from '../host/host.ts';
+import { canSnapshot, ownBytes } from '../host/subvolume.ts';
 import type { MachineChange, SnapshotRow } from './api.ts';
 import { type MachineDependencies, type Parts, plan } from './change.ts';
 import { refuseRunning } from './job.ts';
@@ -49,12 +50,21 @@ export const snapshotNames = (files: Files, name: string): Promise<string[]> =>
   files.list(placesOf(name).snapshots);
 
 /** The snapshots of a machine, oldest first. Throws `ERR_NO_MACHINE`. */
-export async function listSnapshots(files: Files, name: string): Promise<SnapshotRow[]> {
+export async function listSnapshots(
+  host: Pick<Host, 'files' | 'children'>,
+  name: string,
+  sizes: 'measured' | 'left out',
+  signal: AbortSignal,
+): Promise<SnapshotRow[]> {
+  const { files } = host;
   await getMade(files, name);
   const rows = (await snapshotNames(files, name)).map(async (snapshot): Promise<SnapshotRow[]> => {
-    const text = await files.read(snapshotPlaces(name, snapshot).record);
+    const { record, tree } = snapshotPlaces(name, snapshot);
+    const text = await files.read(record);
     if (text === undefined) return [];
-    return [{ name: snapshot, created: (JSON.parse(text) as SnapshotRecord).created }];
+    const { created } = JSON.parse(text) as SnapshotRecord;
+    if (sizes === 'left out') return [{ name: snapshot, created }];
+    return [{ name: snapshot, created, size: await ownBytes(host, tree, signal) }];
   });
   return (await Promise.all(rows)).flat().sort((one, other) => one.created - other.created);
 }

@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import { ownBytes } from '../host/subvolume.ts';
 import { formatTreeSource } from '../image/tree/source.ts';
 import { unitPath } from '../names.ts';
 import type { UnitProperties } from '../systemd/properties.ts';
@@ -10,6 +11,7 @@ import { type Places, placesOf } from './places.ts';
 import { whyUnmapped } from './prepare.ts';
 import { runningMachine } from './running.ts';
 import { snapshotNames } from './snapshot.ts';
+import { missingSources, tellSource } from './sources.ts';
 
 const microsecond = 1000;
 
@@ -55,21 +57,6 @@ async function usersOf(
   const root = made.tree.kind === 'link' ? made.tree.path : places.tree;
   const unmapped = await whyUnmapped(made.spec, made.tree, root).catch(() => undefined);
   return unmapped === undefined ? { range } : { range, why: `${unmapped.why}; ${unmapped.remedy}` };
-}
-
-/** Bytes on the disk of what an overlay has changed. */
-async function changedBytes(
-  { host }: MachineDependencies,
-  upper: string,
-  signal: AbortSignal,
-): Promise<number> {
-  const { stdout } = await host.children.capture(
-    ['du', '--summarize', '--one-file-system', '--block-size=1', upper],
-    {
-      signal,
-    },
-  );
-  return Number.parseInt(stdout.toString(), 10) || 0;
 }
 
 /** Settings and drop-ins that make a machine what it is, those by hand included. */
@@ -126,13 +113,14 @@ export async function statusOf(
     : undefined;
   const { guestOs } = await import('./guest/os.ts');
   const root = made.tree.kind === 'overlay' ? (made.layers?.lower.at(-1) ?? places.tree) : places.tree;
-  const [addresses, users, own, snapshots, os, changed] = await Promise.all([
+  const [addresses, users, own, snapshots, os, changed, missing] = await Promise.all([
     leader === undefined ? [] : addressesOf(deps, name, signal),
     usersOf(deps, made, places, leader),
     filesOf(deps, made, places),
     snapshotNames(files, name),
     guestOs(root, { sshKeys: [], users: [], copy: [], run: [] }, files),
-    made.layers ? changedBytes(deps, made.layers.upper, signal) : undefined,
+    made.layers ? ownBytes(deps.host, made.layers.upper, signal) : undefined,
+    isUp ? [] : missingSources(made.spec),
   ]);
   return {
     name,
@@ -157,6 +145,7 @@ export async function statusOf(
     users,
     files: own,
     snapshots,
+    missing: missing.map(tellSource),
     pending: pendingOf(
       places,
       since,

@@ -19,7 +19,10 @@ export interface KilledCommand extends AsyncDisposable {
   start(border: number, words: readonly string[], borders: Borders): ChildProcess;
 }
 
-/** Bundles it first into one file, as the command itself is: it starts four times as fast. */
+/**
+ * Bundles it first into one file, as the command itself is, and has Node keep what it has compiled of that: it starts ten times as fast.
+ * One that is killed keeps nothing, so one that goes through comes first.
+ */
 export async function useKilledCommand(): Promise<KilledCommand> {
   const directory = await mkdtemp(join(tmpdir(), 'killed-'));
   const program = join(directory, 'killed-at.cjs');
@@ -35,15 +38,18 @@ export async function useKilledCommand(): Promise<KilledCommand> {
   await symlink(modules, join(directory, 'node_modules'));
   const argv = (border: number, words: readonly string[], borders: Borders) => [
     process.execPath,
+    '--max-semi-space-size=1',
     program,
     borders,
     String(border),
     ...words,
   ];
-  const env = { ...process.env, NODE_PATH: modules };
+  const env = { ...process.env, NODE_PATH: modules, NODE_COMPILE_CACHE: join(directory, 'cache') };
+  const [node = '', ...words] = argv(Number.POSITIVE_INFINITY, ['machine', 'ls'], 'steps');
+  await systemChildren.capture([node, ...words], { env });
   return {
     start: (border, words, borders) => {
-      const [node = '', ...rest] = argv(border, words, borders);
+      const [, ...rest] = argv(border, words, borders);
       return spawn(node, rest, { stdio: 'ignore', env });
     },
     async runUntil(border, words, borders = 'steps') {

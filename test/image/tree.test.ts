@@ -168,7 +168,12 @@ describe('a base of a distribution', () => {
       await done(...argv, '--dry-run'),
       /mmdebstrap .*--keyring=.* --include=\S*,systemd,\S* jammy/,
     );
-    await done(...argv);
+    const { err } = await spawnlet(...argv);
+    assert.equal(
+      err,
+      'Building base ub from ubuntu:jammy\nInstalling ubuntu:jammy by mmdebstrap\n',
+      'what it does is told meanwhile',
+    );
     assert.equal(await left(), 'ub\n');
     await shell(`cd ${bases}/ub/tree && test -x lib/systemd/systemd && test ! -e etc/hostname`);
     await done('base', 'rm', 'ub');
@@ -381,9 +386,13 @@ describe('what goes into a base', () => {
   test('scripts run in it, without network unless that is asked for', async () => {
     await put('/srv/setup.sh', 'hello >/etc/said\nls /sys/class/net >/etc/links\n');
     const argv = ['base', 'prepare', 'with', '--from', 'base:deb', '--run', '/srv/setup.sh'];
-    await done(...argv);
+    const { out, err } = await spawnlet(...argv);
+    const steps = ['Building base with from base:deb', 'Copying base deb', 'Running /srv/setup.sh'];
+    assert.deepEqual([/^with: \d+ MB\n$/.test(out), err], [true, `${steps.join('\n')}\n`]);
     assert.equal(await inTree('with', '/etc/said'), 'Hello, world!\n');
     assert.equal(await inTree('with', '/etc/links'), 'lo\n');
+    const quiet = await spawnlet(...argv, '--rebuild', '--quiet');
+    assert.deepEqual([quiet.out, quiet.err], ['with\n', '']);
     await put('/srv/setup.sh', '#!/bin/bash\necho "out of $0" >&2; exit 7\n');
     await refused('ERR_BASE_CHANGED', ...argv);
     assert.match(await refused('ERR_TREE_BUILD', ...argv, '--rebuild'), /ended with 7[^]*out of/);

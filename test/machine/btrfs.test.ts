@@ -6,17 +6,22 @@ import { after, before, describe, test } from 'node:test';
 import { done, spawnlet, system } from '../app/tools.ts';
 import { testCopies } from './copies.ts';
 import { useFileSystem } from './file-system.ts';
-import { testKills } from './kills.ts';
-import { create, inside, machine, status, useBase } from './machines.ts';
+import { createHere as create, machineHere as machine, statusHere as status } from './here.ts';
+import { inside, useBase } from './machines.ts';
 import { testStandstill } from './standstill.ts';
 
 let disk: AsyncDisposable;
+let made: AsyncDisposable;
 
 before(async () => {
   disk = await useFileSystem('btrfs');
+  made = await useBase();
 });
 
-after(() => disk[Symbol.asyncDispose]());
+after(async () => {
+  await made[Symbol.asyncDispose]();
+  await disk[Symbol.asyncDispose]();
+});
 
 const shell = (script: string, ...words: string[]) => system('sh', '-euc', script, 'sh', ...words);
 
@@ -33,14 +38,6 @@ const shown = async (path: string, word: string) =>
   new RegExp(`${word}:\\s*(\\S+)`).exec(await system('btrfs', 'subvolume', 'show', path))?.[1] ?? 'none';
 
 describe('a clone of a base that is a subvolume', () => {
-  let made: AsyncDisposable;
-
-  before(async () => {
-    made = await useBase();
-  });
-
-  after(() => made[Symbol.asyncDispose]());
-
   test('is a snapshot of it, has a user namespace, and does without the base', async () => {
     await done(['base', 'prepare', 'deb', '--from', 'base:lab']);
     const base = '/var/lib/spawnlet/base/deb/tree';
@@ -162,7 +159,7 @@ test('a base of any source is a subvolume, and nothing of a build that failed st
     chmod 750 /root/tree/rootfs; tar -cf /root/wrapped.tar -C /root/tree .; tar -cf /root/plain.tar -C /root/tree/rootfs .`);
   for (const source of ['tar:/root/plain.tar', 'tar:/root/wrapped.tar', 'dir:/root/tree/rootfs']) {
     await done(['base', 'prepare', 'some', '--from', source]);
-    assert.deepEqual(await subvolumes(), ['spawnlet/base/some/tree'], source);
+    assert.deepEqual(await subvolumes(), ['spawnlet/base/lab/tree', 'spawnlet/base/some/tree'], source);
     assert.equal(
       await shell('cd /var/lib/spawnlet/base/some/tree; stat -c %a .; cat etc/motd'),
       '750\nhello\n',
@@ -172,12 +169,10 @@ test('a base of any source is a subvolume, and nothing of a build that failed st
   }
   const { code } = await spawnlet(['base', 'prepare', 'some', '--from', 'dir:/root/tree']);
   assert.equal(code, 125);
-  assert.deepEqual(await subvolumes(), []);
+  assert.deepEqual(await subvolumes(), ['spawnlet/base/lab/tree']);
   await system('rm', '-r', '/root/tree', '/root/wrapped.tar', '/root/plain.tar');
 });
 
 describe('copies of snapshots', testCopies);
 
 describe('snapshots that are copied', testStandstill);
-
-describe('killed commands about snapshots', testKills);

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { spawnlet, system } from '../app/tools.ts';
-import { base, create, inside, machine, status, useBase } from './machines.ts';
+import { createHere as create, machineHere as machine, statusHere as status } from './here.ts';
+import { base, inside, useBase } from './machines.ts';
 
 /** Everything that a copy could lose: what was removed, set-id bits, owners, hard links, holes, attributes. */
 const changes = `cd "$1"
@@ -47,7 +48,14 @@ export function testCopies(): void {
       'cd /var/lib/machines/kept; echo other >srv/data/text; touch etc/motd; rm srv/data/fifo',
     );
     await machine('snapshot', 'kept', 'two');
-    assert.match(await machine('snapshots', 'kept'), /^one .*\ntwo /m);
+    const size = String.raw`\d+(\.\d+)? k?M?B`;
+    assert.match(
+      await machine('snapshots', 'kept'),
+      new RegExp(`^one .* ago +${size}\ntwo .* ago +${size}\n$`, 'm'),
+    );
+    const rows = JSON.parse(await machine('snapshots', '-o', 'json', 'kept')) as { size: number }[];
+    // The file of their own is some bytes long, and no byte of the base is in them.
+    for (const row of rows) assert.ok(row.size < 10 * 2 ** 20, JSON.stringify(rows));
     await machine('restore', 'kept', 'one');
     assert.equal(await look('kept'), was);
     await machine('restore', 'kept', 'two');
@@ -139,7 +147,7 @@ export function testCopies(): void {
       await machine('import', '/root/out.tar', 'in', '--dry-run'),
       /^unpack \/root\/out\.tar to /m,
     );
-    await machine('import', '/root/out.tar', 'in');
+    assert.equal(await machine('import', '/root/out.tar', 'in'), 'in\n');
     // A hole is written as zeros.
     const shape = (text: string) => text.replaceAll(/^(holes .*) \d+ (\S+)$/gm, '$1 $2');
     assert.equal(shape(await look('in')), shape(was));
@@ -180,6 +188,11 @@ export function testCopies(): void {
   });
 
   test('an archive is given nothing of the host unless it is trusted', async () => {
+    const missing = await spawnlet(['machine', 'import', '/root/nowhere.tar']);
+    assert.match(
+      missing.err,
+      /^spawnlet: there is no \/root\/nowhere\.tar on this host \[ERR_TREE_ARCHIVE\]\n/,
+    );
     await create('friend', '--bind', '/:/host', '--profile', 'nested');
     await machine('export', 'friend', '/root/friend.tar');
     await machine('rm', 'friend');
@@ -191,9 +204,17 @@ export function testCopies(): void {
       await system('find', '/var/lib/machines', '/var/lib/spawnlet/machine', '-name', '*friend*'),
       '',
     );
-    await machine('import', '--trust', '/root/friend.tar');
+    assert.equal(await machine('import', '--trust', '/root/friend.tar'), 'friend\n');
     assert.match(await readFile('/etc/systemd/nspawn/friend.nspawn', 'utf8'), /^Bind=\/:\/host/m);
     await machine('rm', 'friend');
+    await rm('/root/friend.tar');
+    await mkdir('/srv/far');
+    await create('friend', '--bind', '/srv/far:/far');
+    await machine('export', 'friend', '/root/friend.tar');
+    await machine('rm', 'friend');
+    await rm('/srv/far', { recursive: true });
+    const far = await spawnlet(['machine', 'import', '--trust', '/root/friend.tar']);
+    assert.match(far.err, /\/srv\/far \(bound to \/far\) \[ERR_GUEST_SOURCE\]/);
     await rm('/root/friend.tar');
   });
 

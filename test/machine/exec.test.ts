@@ -150,6 +150,35 @@ for (const [title, where] of [
     });
   });
 
+/** What a journal has from here on, once all that was sent to it is there. */
+async function journalOf(...where: readonly string[]) {
+  const said = await system('journalctl', ...where, '--lines=1', '--show-cursor', '--output=cat');
+  const cursor = /^-- cursor: (.*)$/m.exec(said)?.[1] ?? '';
+  return async () => {
+    if (where.length === 0) await system('journalctl', '--sync');
+    return system('journalctl', ...where, `--after-cursor=${cursor}`, '--output=cat', '--no-pager');
+  };
+}
+
+test('that a command began and ended is not told to the journal of the host', async () => {
+  const after = await journalOf();
+  for (const where of [machine, alone])
+    for (const code of [0, 3]) assert.equal((await exec(where, ['sh', '-c', `exit ${code}`])).code, code);
+  assert.doesNotMatch(await after(), /spawnlet-exec-/);
+});
+
+test('what a command tells the journal of its machine is there, and none of its arguments', async () => {
+  const after = await journalOf(`--machine=${machine.name}`);
+  await exec(machine, ['sh', '-c', 'echo told | systemd-cat --priority=debug', 'secret']);
+  const said = await eventually(async () => {
+    const text = await after();
+    assert.match(text, /^told$/m);
+    return text;
+  });
+  assert.match(said, /^Started spawnlet-exec-\w+\.service - Command of spawnlet: sh\.$/m);
+  assert.doesNotMatch(said, /secret/);
+});
+
 /** Every namespace of a process, as the kernel numbers them. */
 async function namespaces(pid: number): Promise<string> {
   const kinds = ['mnt', 'pid', 'net', 'ipc', 'uts', 'user'];

@@ -5,10 +5,12 @@ import { system } from '../app/tools.ts';
 const mount = `umask 022
 [ -e /dev/loop-control ] || mknod /dev/loop-control c 10 237
 for number in $(seq 0 31); do [ -e /dev/loop$number ] || mknod /dev/loop$number b 7 $number; done
-truncate -s 8G /var/lib/containers/disk
-mkfs.$1 -q /var/lib/containers/disk
 mkdir -p /run/disk
-mount -o loop /var/lib/containers/disk /run/disk
+if [ "$1" = tmpfs ]; then mount -t tmpfs -o mode=755 tmpfs /run/disk; else
+  truncate -s 8G /var/lib/containers/disk
+  mkfs.$1 -q /var/lib/containers/disk
+  mount -o loop /var/lib/containers/disk /run/disk
+fi
 for name in machines spawnlet; do
   mkdir -m 700 /run/disk/$name
   mount --bind /run/disk/$name /var/lib/$name
@@ -16,10 +18,10 @@ done`;
 
 const unmount = `umount /var/lib/machines /var/lib/spawnlet /run/disk
 rmdir /run/disk
-rm /var/lib/containers/disk`;
+rm -f /var/lib/containers/disk`;
 
-/** `/var/lib/machines` and `/var/lib/spawnlet` are on it, and empty. */
-export async function useFileSystem(kind: 'btrfs' | 'xfs'): Promise<AsyncDisposable> {
+/** `/var/lib/machines` and `/var/lib/spawnlet` are on it, and empty. On tmpfs no overlay that is unmounted waits for a disk. */
+export async function useFileSystem(kind: 'btrfs' | 'xfs' | 'tmpfs'): Promise<AsyncDisposable> {
   await system('sh', '-euc', mount, 'sh', kind);
   return {
     async [Symbol.asyncDispose]() {

@@ -5,15 +5,20 @@ import { machineUnit } from '../../src/machine/drop-in.ts';
 import { SystemdClient } from '../../src/systemd/client.ts';
 import { spawnlet, system } from '../app/tools.ts';
 import { type KilledCommand, useKilledCommand } from '../host/killed-command.ts';
-import { base, create, machine, status, useBase, world } from './machines.ts';
+import { createHere as create, here, machineHere as machine, statusHere as status } from './here.ts';
+import { createWords, useBase, world } from './machines.ts';
 
 let command: KilledCommand;
 const runUntil = (border: number, words: readonly string[], borders?: 'calls') =>
   command.runUntil(border, ['machine', ...words], borders);
 
-/** Any next command: it says what it has cleaned up, and nothing else. Names of the machines that there are. */
-async function nextCommand(at: string): Promise<string[]> {
-  const { code, out, err } = await spawnlet(['machine', 'ls', '--quiet']);
+/**
+ * Any next command: it says what it has cleaned up, and nothing else. Names of the machines that there are. The program itself is asked
+ * once in a walk, within its first plan.
+ */
+async function nextCommand(at: string, border: number): Promise<string[]> {
+  const words = ['machine', 'ls', '--quiet'];
+  const { code, out, err } = await (border === 4 ? spawnlet(words) : here(words));
   assert.equal(code, 0, `${at}: ${err}`);
   assert.match(err, /^(cleaned up after '.*', which was cut off\n)?$/, at);
   return out.split('\n').filter(Boolean);
@@ -25,14 +30,15 @@ async function walk(least: number, visit: (border: number, at: string) => Promis
   assert.ok(border > least, `${border} borders: is anything journalled?`);
 }
 
+/** What a machine runs that is not to take the time of a boot. */
+const sleeper = ['--no-boot', '--', '/bin/sleep', 'infinity'];
+
 /** Waits until systemd has nothing in its queue for a machine. */
 async function jobsEnd(name: string): Promise<void> {
   const signal = AbortSignal.timeout(60_000);
   await using client = await SystemdClient.connect({ signal });
   await client.waitUntil(machineUnit(name), ({ Job }) => Job === 0, signal);
 }
-
-const from = ['--from', base, '--network', 'none'];
 
 /** Tests of clones of a base, whatever they are on the file system at hand. */
 export function testKills(): void {
@@ -56,8 +62,8 @@ export function testKills(): void {
 
   test('a create that is killed between any two steps is gone', async () => {
     await walk(10, async (border, at) => {
-      const stopped = await runUntil(border, ['create', 'w', ...from, '--enable']);
-      const names = await nextCommand(at);
+      const stopped = await runUntil(border, createWords('w', '--enable'));
+      const names = await nextCommand(at, border);
       assert.deepEqual(names, stopped ? [] : ['w'], at);
       if (!stopped) await machine('rm', 'w');
       assert.equal(await world(), clean, at);
@@ -68,8 +74,8 @@ export function testKills(): void {
   test('a create --start that is killed is gone, or systemd starts what was made', async () => {
     const ends: string[] = [];
     await walk(8, async (border, at) => {
-      const stopped = await runUntil(border, ['create', 'w', ...from, '--start'], 'calls');
-      const [name] = await nextCommand(at);
+      const stopped = await runUntil(border, createWords('w', '--start'), 'calls');
+      const [name] = await nextCommand(at, border);
       if (name === undefined) ends.push('gone');
       else {
         await jobsEnd('w');
@@ -88,7 +94,7 @@ export function testKills(): void {
     const before = await world();
     await walk(10, async (border, at) => {
       const stopped = await runUntil(border, ['clone', 'origin', 'w']);
-      const names = await nextCommand(at);
+      const names = await nextCommand(at, border);
       assert.deepEqual(names, stopped ? ['origin'] : ['origin', 'w'], at);
       if (!stopped) await machine('rm', 'w');
       assert.equal(await world(), before, at);
@@ -102,7 +108,7 @@ export function testKills(): void {
     const before = await world();
     await walk(4, async (border, at) => {
       const stopped = await runUntil(border, ['snapshot', 'kept', 's']);
-      await nextCommand(at);
+      await nextCommand(at, border);
       assert.equal(await machine('snapshots', '--quiet', 'kept'), stopped ? '' : 's\n', at);
       if (!stopped) await machine('rm', 'kept/s');
       // The first snapshot makes their directory, which stays.
@@ -117,7 +123,7 @@ export function testKills(): void {
       await create('old', '--enable');
       await system('sh', '-c', 'echo hello >/var/lib/machines/old/srv/text');
       const stopped = await runUntil(border, ['rename', 'old', 'new']);
-      const names = await nextCommand(at);
+      const names = await nextCommand(at, border);
       assert.deepEqual(names, border === 1 ? ['old'] : ['new'], at);
       const [name = ''] = names;
       assert.equal(await system('cat', `/var/lib/machines/${name}/srv/text`), 'hello\n', at);
@@ -130,10 +136,10 @@ export function testKills(): void {
 
   test('an rm --force that is killed has not begun, or is finished', async () => {
     await walk(6, async (border, at) => {
-      await create('w', '--enable');
+      await create('w', '--enable', ...(border % 6 === 1 ? [] : sleeper));
       await machine('start', 'w');
       const stopped = await runUntil(border, ['rm', '--force', 'w']);
-      const names = await nextCommand(at);
+      const names = await nextCommand(at, border);
       assert.deepEqual(names, border === 1 ? ['w'] : [], at);
       if (names.length > 0) await machine('rm', '--force', 'w');
       assert.equal(await world(), clean, at);
@@ -143,13 +149,13 @@ export function testKills(): void {
 
   test('a restore that is killed leaves the machine as it was, or as it was to be', async () => {
     await walk(5, async (border, at) => {
-      await create('w');
+      await create('w', ...sleeper);
       const text = '/var/lib/machines/w/srv/text';
       await system('sh', '-c', `echo then >${text}`);
       await machine('snapshot', 'w', 's');
       await system('sh', '-c', `echo now >${text}`);
       const stopped = await runUntil(border, ['restore', 'w', 's']);
-      await nextCommand(at);
+      await nextCommand(at, border);
       await machine('start', 'w');
       const is = await system('cat', text);
       assert.ok(is === 'then\n' || (stopped && is === 'now\n'), `${at}: ${is}`);
@@ -164,7 +170,7 @@ export function testKills(): void {
     const states: string[] = [];
     await walk(8, async (border, at) => {
       const stopped = await runUntil(border, ['start', 'w'], 'calls');
-      await nextCommand(at);
+      await nextCommand(at, border);
       await jobsEnd('w');
       const { state, leader } = await status('w');
       states.push(state);
@@ -173,7 +179,7 @@ export function testKills(): void {
       assert.equal(now.state, 'running', at);
       if (state === 'running') assert.equal(now.leader, leader, `${at}: it was started twice`);
       // Whoever changes it next is not kept out by locks of the dead.
-      await machine('stop', 'w');
+      await machine('stop', '--force', 'w');
       await machine('set', '-q', 'w', `memory=${100 + border}m`);
       return stopped;
     });
@@ -193,7 +199,7 @@ export function testKills(): void {
       const before = await look();
       await walk(3, async (border, at) => {
         const stopped = await runUntil(border, words);
-        await nextCommand(at);
+        await nextCommand(at, border);
         assert.equal((await look()) === before, stopped, `${words.join(' ')} ${at}`);
         return stopped;
       });

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { eventually, spawnlet, system } from '../app/tools.ts';
+import { done, eventually, spawnlet, system } from '../app/tools.ts';
 import { base, create, inside, machine, status, useBase, world } from './machines.ts';
 
 let made: AsyncDisposable;
@@ -92,6 +92,24 @@ test('each clone is somebody of its own, and a base that clones use is not remov
   await machine('rm', 'one', 'two');
 });
 
+test('how create builds a base first is told step by step, and with --quiet not at all', async () => {
+  const make = 'mkdir -p /root/t/usr; echo "$1" >/root/t/usr/text; tar -cf /root/t.tar -C /root/t .';
+  for (const [flags, told] of [
+    [[], /^Building base t-\w+ from tar:\/root\/t\.tar\nUnpacking \/root\/t\.tar\n$/],
+    [['--quiet'], /^$/],
+  ] as const) {
+    await system('sh', '-euc', make, 'sh', String(told));
+    const words = ['machine', 'create', 'built', '--from=tar:/root/t.tar', '--network=none', ...flags];
+    const { code, out, err } = await spawnlet(words);
+    assert.deepEqual([code, out], [0, 'built\n'], err);
+    assert.match(err, told);
+    await machine('rm', 'built');
+    const names = (await done(['base', 'ls', '--quiet'])).split('\n');
+    await done(['base', 'rm', ...names.filter(name => name.startsWith('t-'))]);
+  }
+  await system('rm', '-r', '/root/t', '/root/t.tar');
+});
+
 test('limits change while a machine runs; what cannot waits for a restart, and status says so', async () => {
   await create('limited', '--memory=300m');
   await machine('start', 'limited');
@@ -106,7 +124,7 @@ test('limits change while a machine runs; what cannot waits for a restart, and s
   assert.equal((await readFile(`/sys/fs/cgroup/pids${group}/pids.max`, 'utf8')).trim(), '500');
   assert.deepEqual((await status('limited')).pending, []);
   const { err } = await spawnlet(['machine', 'set', 'limited', 'env=NEW=1']);
-  assert.match(err, /machine restart limited/);
+  assert.equal(err.match(/machine restart limited/g)?.length, 1, err);
   assert.equal((await status('limited')).pending.length, 1);
   const before = (await status('limited')).leader;
   await machine('restart', 'limited');
@@ -130,6 +148,61 @@ test('a directory is bound into a machine while it runs', async () => {
   assert.equal(await inside('bound', 'cat', '/mnt/shared/text'), 'shared\n');
   await machine('rm', '--force', 'bound');
   await rm('/srv/shared', { recursive: true });
+});
+
+test('logs of a machine of one command are what that has written, while it runs and afterwards', async () => {
+  await create(
+    'job',
+    '--no-boot',
+    '--',
+    '/bin/sh',
+    '-c',
+    'echo to out; echo to err >&2; exec sleep infinity',
+  );
+  await machine('start', 'job');
+  const isTold = async () => /: to out\n.*: to err\n/.test(await machine('logs', 'job'));
+  await eventually(isTold, 'its lines are in the journal');
+  await machine('stop', 'job');
+  assert.ok(await isTold());
+  const { code, err } = await spawnlet(['machine', 'logs', '-u', 'nginx', 'job']);
+  assert.equal(code, 125);
+  assert.match(err, /ERR_GUEST_OS/);
+  await machine('rm', 'job');
+});
+
+test('what is not on the host is refused by its path when it is asked for, and told when a start fails for it', async () => {
+  const refused = async (told: string, ...words: readonly string[]) => {
+    const { code, err } = await spawnlet(['machine', ...words]);
+    assert.equal(code, 125, words.join(' '));
+    assert.match(err, /ERR_GUEST_SOURCE/, words.join(' '));
+    assert.ok(err.includes(told), err);
+  };
+  const created = ['create', 'wanting', '--from', base, '--network=none'];
+  await refused('/none (bound to /x)', ...created, '--bind=/none:/x');
+  await refused('/none (bound to /x)', ...created, '--bind-ro=/none:/x', '--dry-run');
+  await refused('/none/one (a layer of the overlay on /x)', ...created, '--overlay=/srv:/none/one:/x');
+  await refused('/dev/none (a device of it)', ...created, '--device=/dev/none');
+  await refused('/none (its credential a)', ...created, '--credential=a:/none');
+  await mkdir('/srv/away');
+  await create('wanting', '--bind=/srv/away:/x');
+  await refused('/none (bound to /y)', 'set', 'wanting', 'bind=/none:/y');
+  const file = '/root/wanting.yaml';
+  const text = await machine('status', '-o', 'yaml', 'wanting');
+  await writeFile(file, text.replace('/srv/away', '/srv/none'));
+  await refused('/srv/none (bound to /x)', 'apply', '-f', file);
+  await rm('/srv/away', { recursive: true });
+  // A disk that is away is no reason to refuse other changes.
+  await machine('set', 'wanting', 'memory=300m');
+  await refused('/srv/away (bound to /x)', 'start', 'wanting');
+  await refused('/srv/away (bound to /x)', 'restart', 'wanting');
+  const { state, missing } = await status('wanting');
+  assert.deepEqual([state, missing], ['failed', ['/srv/away (bound to /x)']]);
+  await mkdir('/srv/away');
+  await machine('start', 'wanting');
+  assert.deepEqual((await status('wanting')).missing, []);
+  await machine('rm', '--force', 'wanting');
+  await rm('/srv/away', { recursive: true });
+  await rm(file);
 });
 
 /** A service of the machine that does not end when it is asked to. */

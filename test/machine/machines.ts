@@ -1,5 +1,5 @@
 /** Machines of the command itself, cloned from a base that is a copy of the lab's own tree. */
-import { rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import type { MachineStatus } from '../../src/machine/api.ts';
 import { basesDirectory } from '../../src/names.ts';
 import { done, system } from '../app/tools.ts';
@@ -33,18 +33,24 @@ umount /run/lab-root; rmdir /run/lab-root
 echo '${JSON.stringify(record)}' >${directory}/recipe.json
 cd ${directory}/tree
 rm -rf usr/share/doc usr/share/locale usr/share/man var/cache/apt var/lib/apt
+rm -rf usr/lib/cni usr/share/perl usr/lib/*-linux-gnu/perl usr/lib/*-linux-gnu/gconv usr/share/bash-completion
 rm -rf etc/systemd/system/spawnlet-lab-ready.service etc/systemd/system/*.wants/spawnlet-lab-ready.service
 rm -rf etc/systemd/network etc/systemd/system/network-online.target.wants
 rm -rf etc/machine-id etc/hosts var/log/journal`;
 
-/** Makes the base that machines of a test file are cloned from; removes whatever machines there are at the end. */
+let users = 0;
+
+/**
+ * Makes the base that machines of a test file are cloned from, for the first who uses it; removes whatever machines there are at the
+ * end, and the base after its last user.
+ */
 export async function useBase(): Promise<AsyncDisposable> {
-  await system('sh', '-euc', baseScript);
+  if (users++ === 0) await system('sh', '-euc', baseScript);
   return {
     async [Symbol.asyncDispose]() {
       const names = (await machine('ls', '--quiet')).split('\n').filter(Boolean);
       if (names.length > 0) await machine('rm', '--force', ...names);
-      await rm(directory, { recursive: true });
+      if (--users === 0) await rm(directory, { recursive: true });
     },
   };
 }
@@ -52,22 +58,24 @@ export async function useBase(): Promise<AsyncDisposable> {
 /** Runs a command of machines that must succeed. */
 export const machine = (...words: readonly string[]): Promise<string> => done(['machine', ...words]);
 
-/** A machine of the base, without a network unless the flags say so. */
+/** Words that make a machine of the base, without a network unless the flags say so. */
+export const createWords = (name: string, ...flags: readonly string[]): string[] => [
+  'create',
+  name,
+  '--from',
+  base,
+  ...(flags.some(flag => flag.startsWith('--network')) ? [] : ['--network', 'none']),
+  ...flags,
+];
+
 export const create = (name: string, ...flags: readonly string[]): Promise<string> =>
-  machine(
-    'create',
-    name,
-    '--from',
-    base,
-    ...(flags.some(flag => flag.startsWith('--network')) ? [] : ['--network', 'none']),
-    ...flags,
-  );
+  machine(...createWords(name, ...flags));
 
 /** What `status -o json` gives: times are texts. */
 export type Status = Omit<MachineStatus, 'since' | 'spec'> & { readonly since: string | null };
 
-export async function status(name: string): Promise<Status> {
-  const [row] = JSON.parse(await machine('status', '-o', 'json', name)) as { status: Status }[];
+export async function status(name: string, run = machine): Promise<Status> {
+  const [row] = JSON.parse(await run('status', '-o', 'json', name)) as { status: Status }[];
   if (!row) throw new Error(`no status of ${name}`);
   return row.status;
 }
@@ -78,12 +86,15 @@ export const inside = (name: string, ...argv: readonly string[]): Promise<string
 
 /** Everything that machines may leave: files, units that are loaded, mounts. */
 export async function world(): Promise<string> {
-  const parts = await Promise.all([
-    system(
-      'sh',
-      '-c',
-      'find /etc/systemd /run/systemd/system /run/spawnlet /var/lib/spawnlet /var/lib/machines -path "*/base/*" -prune -o -print | grep -v "/lock/\\|/compile-cache\\|/timers\\|/machines.target.wants$" | sort',
-    ),
+  const places = [
+    '/etc/systemd',
+    '/run/systemd/system',
+    '/run/spawnlet',
+    '/var/lib/spawnlet',
+    '/var/lib/machines',
+  ];
+  const [found, ...parts] = await Promise.all([
+    system('find', ...places, '-path', '*/base/*', '-prune', '-o', '-print'),
     system(
       'systemctl',
       'list-units',
@@ -95,7 +106,14 @@ export async function world(): Promise<string> {
       'var-lib-machines-*',
       'spawnlet-*',
     ),
-    system('findmnt', '--noheadings', '--list', '--output=TARGET'),
+    readFile('/proc/self/mountinfo', 'latin1'),
   ]);
-  return parts.join('\n---\n');
+  const paths = found
+    .split('\n')
+    .filter(path => !/\/lock\/|\/compile-cache|\/timers|\/machines\.target\.wants$/.test(path));
+  const mounts = parts
+    .pop()
+    ?.split('\n')
+    .map(line => line.split(' ')[4] ?? '');
+  return [paths.toSorted().join('\n'), ...parts, mounts?.join('\n')].join('\n---\n');
 }

@@ -7,7 +7,8 @@ import { makeContext } from '../../src/context.ts';
 import { systemChildren } from '../../src/host/child.ts';
 import type { MachineChange } from '../../src/machine/api.ts';
 import { system, words } from '../app/tools.ts';
-import { create, machine, status, useBase } from './machines.ts';
+import { createHere as create, machineHere as machine, statusHere as status } from './here.ts';
+import { useBase } from './machines.ts';
 
 /** Does a change in this process, and calls `visit` once: at the first border between two steps where `when` holds. */
 async function interrupted(

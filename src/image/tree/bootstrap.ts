@@ -4,6 +4,7 @@ import { isErrno, messageOf, SpawnletError } from '../../host/error.ts';
 import type { Files } from '../../host/files.ts';
 import { hasProgram } from '../../host/program.ts';
 import { dnfArgv, dnfSettings } from './fedora.ts';
+import { linesOf, type Tell } from './progress.ts';
 import type { Recipe } from './recipe.ts';
 
 /** A tree of a Debian archive. */
@@ -153,13 +154,14 @@ export const confined = (argv: readonly string[]): string[] => [
 const sayingMax = 16_384;
 
 /**
- * Runs a program that makes or changes a tree, in namespaces of its own. Throws what `failed` makes of its exit code and
- * its last words. unshare(1) ignores SIGTERM while it waits, so an abort is SIGKILL; the namespace's processes go with it.
+ * Runs a program that makes or changes a tree, in namespaces of its own, and tells what it says. Throws what `failed` makes of its
+ * exit code and its last words. unshare(1) ignores SIGTERM while it waits, so an abort is SIGKILL; the namespace's processes go with it.
  */
 export async function runBuilder(
   children: Children,
   argv: readonly string[],
   failed: (code: number, said: string) => SpawnletError,
+  tell: Tell,
   signal: AbortSignal,
 ): Promise<void> {
   const child = children.spawn(confined(argv), {
@@ -169,10 +171,14 @@ export async function runBuilder(
     cwd: '/',
   });
   let said = '';
-  for (const stream of [child.stdout, child.stderr])
+  for (const stream of [child.stdout, child.stderr]) {
+    // As mmdebstrap and debootstrap mark what is no error.
+    const lines = linesOf(line => tell({ says: line.replace(/^I: /, '') }));
     (stream as Readable).setEncoding('utf8').on('data', (text: string) => {
       said = (said + text).slice(-sayingMax);
+      lines(text);
     });
+  }
   const code = await ended(child);
   if (code === 0) return;
   if (code === 127) throw programMissing(argv[0] ?? '');

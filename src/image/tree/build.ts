@@ -13,15 +13,18 @@ import { baseTree, type Places } from './bases.ts';
 import { asFull, buildersOf, runBuilder } from './bootstrap.ts';
 import { bootstrap } from './distribution.ts';
 import { localFile, sha256Of } from './fetch.ts';
+import type { Tell } from './progress.ts';
 import { cloneTree, copyInto, copyTree, installPackages, runScript } from './provision.ts';
 import type { Recipe } from './recipe.ts';
 import { unpackRootfs } from './rootfs.ts';
-import { formatTreeSource } from './source.ts';
+import { formatTreeSource, isUrl } from './source.ts';
 
 export interface BuildDependencies {
   readonly host: Pick<Host, 'children' | 'files' | 'clock'>;
   readonly store: () => Promise<Store>;
   readonly env: NodeJS.ProcessEnv;
+  /** Who is told what it does. */
+  readonly tell: Tell;
 }
 
 /** What a build gives: bytes on the disk. */
@@ -40,13 +43,17 @@ export async function buildTree(
   places: Places,
   signal: AbortSignal,
 ): Promise<Built> {
-  const { children } = dependencies.host;
+  const { tell, host } = dependencies;
+  const { children } = host;
   try {
     await begin(dependencies, recipe, places, signal);
     if (buildersOf(recipe).length === 0 && recipe.packages.length > 0)
-      await installPackages(children, places.newTree, recipe.packages, signal);
-    for (const file of recipe.copy) await copyInto(children, places.newTree, file, signal);
-    const options = { network: recipe.network, copy: join(places.building, 'script') };
+      await installPackages(children, places.newTree, recipe.packages, tell, signal);
+    for (const file of recipe.copy) {
+      tell({ step: `Copying ${file.source} to ${file.target}` });
+      await copyInto(children, places.newTree, file, signal);
+    }
+    const options = { network: recipe.network, copy: join(places.building, 'script'), tell };
     for (const script of recipe.run) await runScript(children, places.newTree, script, options, signal);
     requireSystem(places.newTree, recipe);
     const argv = ['du', '--summarize', '--block-size=1', '--one-file-system', places.newTree];
@@ -63,7 +70,7 @@ async function begin(
   places: Places,
   signal: AbortSignal,
 ): Promise<void> {
-  const { host, env } = dependencies;
+  const { host, env, tell } = dependencies;
   const { children, files } = host;
   const { source } = recipe;
   const tree = places.newTree;
@@ -72,10 +79,12 @@ async function begin(
     case 'ubuntu':
     case 'arch':
     case 'fedora':
-      return bootstrap(host, recipe, places, signal);
+      return bootstrap(host, recipe, places, tell, signal);
     case 'tar': {
+      if (isUrl(source.location)) tell({ step: `Fetching ${source.location}` });
       const path = await localFile(source.location, join(places.building, 'download'), env, signal);
       await verify(dependencies, recipe, path, places, signal);
+      tell({ step: `Unpacking ${source.location}` });
       const jail = join(places.building, 'jail');
       await files.makeDirectory(jail, 0o755);
       await makeTree(host, tree, 0o755, signal);
@@ -85,16 +94,20 @@ async function begin(
       return;
     }
     case 'oci':
+      tell({ step: `Merging the layers of ${source.image}` });
       return copyImage(dependencies, source.image, places, signal);
     case 'directory':
       requireSystem(source.path, recipe);
+      tell({ step: `Copying ${source.path}` });
       return copyTree(host, source.path, tree, signal);
     case 'base':
+      tell({ step: `Copying base ${source.name}` });
       return cloneTree(host, baseTree(source.name), tree, signal);
     case 'machine': {
       const path = await stoppedMachine(host, source.name);
       using lock = await lockTree(path);
       if (!lock) throw runs(source.name);
+      tell({ step: `Copying machine ${source.name}` });
       return await cloneTree(host, path, tree, signal);
     }
   }
@@ -205,7 +218,7 @@ async function copyImage(
     new SpawnletError('ERR_TREE_BUILD', `the layers could not be merged (${code}): ${said}`, {
       hint: 'spawnlet doctor tells whether overlays work here',
     });
-  await runBuilder(host.children, argv, failed, signal);
+  await runBuilder(host.children, argv, failed, dependencies.tell, signal);
 }
 
 /** What the store calls an image: a layout or an archive says it itself. */

@@ -6,18 +6,23 @@ import { readInLayers } from '../lookup.ts';
 import type { Places } from './bases.ts';
 import { archServer, bootstrapArgv, findBuilder, runBuilder, settingsOf } from './bootstrap.ts';
 import { dnfLeavings, fedoraKeys, rpmMacros, withScripts } from './fedora.ts';
+import type { Tell } from './progress.ts';
 import { placeInTree } from './provision.ts';
 import type { Recipe } from './recipe.ts';
+import { formatTreeSource } from './source.ts';
 
 /** Makes the tree of a distribution in `places.newTree`, by the distribution's own program. Throws `ERR_TREE_BUILD`. */
 export async function bootstrap(
   host: Pick<Host, 'children' | 'files'>,
   recipe: Recipe,
   places: Places,
+  tell: Tell,
   signal: AbortSignal,
 ): Promise<void> {
   const { children, files } = host;
   const builder = (await findBuilder(host, recipe)) ?? '';
+  const more = recipe.packages.length > 0 ? `, with ${recipe.packages.join(', ')}` : '';
+  tell({ step: `Installing ${formatTreeSource(recipe.source)} by ${builder}${more}` });
   const settings = join(places.building, 'settings');
   await files.write(settings, settingsOf(recipe) ?? '', 0o644);
   await makeTree(host, places.newTree, 0o755, signal);
@@ -32,7 +37,7 @@ export async function bootstrap(
   }
   try {
     const words = builder === 'dnf' ? withScripts(argv, places.newTree, places.building) : argv;
-    await runBuilder(children, words, failed, signal);
+    await runBuilder(children, words, failed, tell, signal);
   } catch (error) {
     // debootstrap says no more than to look there, and the tree is about to go.
     if (builder === 'debootstrap' && error instanceof SpawnletError)

@@ -1,3 +1,5 @@
+import type { Readable } from 'node:stream';
+import { type Children, ended } from '../../host/child.ts';
 import { messageOf, SpawnletError } from '../../host/error.ts';
 import type { Host } from '../../host/host.ts';
 import type { Executors } from '../../host/step.ts';
@@ -8,6 +10,7 @@ import { environmentFile } from '../../systemd/escape.ts';
 import { type Base, type BaseRecord, Bases, lockBase, lockOf, type Places, placesOf } from './bases.ts';
 import { asFull, bootstrapArgv, buildersOf, findBuilder } from './bootstrap.ts';
 import type { Built } from './build.ts';
+import { linesOf, parseProgress, type Tell } from './progress.ts';
 import { differences, isOf, type Recipe } from './recipe.ts';
 import { formatTreeSource, shownSource } from './source.ts';
 
@@ -28,6 +31,8 @@ export interface TreeDependencies {
   /** The words that run this spawnlet again. */
   readonly words: readonly string[];
   readonly env: NodeJS.ProcessEnv;
+  /** Who is told what a build does. */
+  readonly building?: Tell;
 }
 
 export const unitOf = (name: string): string => `spawnlet-base-${name}.service`;
@@ -74,6 +79,7 @@ export function treeExecutors(dependencies: TreeDependencies): Executors<TreeSte
 
   async function build(step: TreeStep & { do: 'build-base' }, signal: AbortSignal): Promise<void> {
     const { name, recipe } = step;
+    dependencies.building?.({ step: `Building base ${name} from ${shownSource(recipe.source)}` });
     const places = placesOf(name);
     const there = await bases.find(name);
     checkRecipe(there, recipe, step.rebuild);
@@ -222,8 +228,7 @@ async function runUnit(
     'build',
     name,
   ];
-  const { code, stdout, stderr } = await host.children.capture(argv, { signal });
-  const answer = parseAnswer(stdout.toString());
+  const { code, answer, stderr } = await hear(host.children, argv, dependencies.building, signal);
   if (answer?.built) return answer.built;
   if (answer?.error)
     throw new SpawnletError(answer.error.code, answer.error.message, { hint: answer.error.hint });
@@ -233,6 +238,36 @@ async function runUnit(
     { hint: `journalctl -u ${unitOf(name)}` },
   );
 }
+
+/** Runs the unit to its end, and passes on what it tells meanwhile. */
+async function hear(
+  children: Children,
+  argv: readonly string[],
+  building: Tell | undefined,
+  signal: AbortSignal,
+): Promise<{ readonly code: number; readonly answer: Answer | undefined; readonly stderr: string }> {
+  const child = children.spawn(argv, { stdio: ['ignore', 'pipe', 'pipe'], signal });
+  const end = ended(child);
+  let last = '';
+  let stderr = '';
+  const lines = linesOf(line => {
+    last = line;
+    const event = parseProgress(line);
+    if (event) building?.(event);
+  });
+  (child.stdout as Readable).setEncoding('utf8').on('data', lines);
+  (child.stderr as Readable).setEncoding('utf8').on('data', (text: string) => {
+    stderr = (stderr + text).slice(-sayingMax);
+  });
+  try {
+    return { code: await end, answer: parseAnswer(last), stderr };
+  } finally {
+    signal.throwIfAborted();
+  }
+}
+
+/** What is kept of what systemd-run says. */
+const sayingMax = 16_384;
 
 /** What the unit says of itself: the last line of its output. */
 export type Answer =
@@ -244,7 +279,7 @@ export type Answer =
 
 function parseAnswer(text: string): Answer | undefined {
   try {
-    return JSON.parse(text.trimEnd().split('\n').at(-1) ?? '') as Answer;
+    return JSON.parse(text) as Answer;
   } catch {
     return undefined;
   }

@@ -8,6 +8,7 @@ import type { Host } from '../../host/host.ts';
 import { canSnapshot, makeTree, snapshotWords, withoutMounts } from '../../host/subvolume.ts';
 import { resolveInLayers } from '../lookup.ts';
 import { runBuilder } from './bootstrap.ts';
+import type { Tell } from './progress.ts';
 import type { CopiedFile, Recipe, Script } from './recipe.ts';
 
 /** What changes a tree that is there: packages by its own package manager, files of the host, scripts. */
@@ -99,6 +100,7 @@ async function runInside(
   network: Recipe['network'],
   words: { readonly binds: readonly string[]; readonly command: readonly string[] },
   what: string,
+  tell: Tell,
   signal: AbortSignal,
 ): Promise<void> {
   const argv = [
@@ -119,7 +121,7 @@ async function runInside(
     new SpawnletError('ERR_TREE_BUILD', `${what} ended with ${code}:\n${said.slice(-2000)}`, {
       hint: network === 'none' ? 'does it need a network? --network host' : 'its words are above',
     });
-  await runBuilder(children, argv, failed, signal);
+  await runBuilder(children, argv, failed, tell, signal);
 }
 
 /**
@@ -130,9 +132,10 @@ export async function runScript(
   children: Children,
   root: string,
   { path, sha256 }: Script,
-  options: { readonly network: Recipe['network']; readonly copy: string },
+  options: { readonly network: Recipe['network']; readonly copy: string; readonly tell: Tell },
   signal: AbortSignal,
 ): Promise<void> {
+  options.tell({ step: `Running ${path}` });
   const inside = '/run/spawnlet-script';
   const { readFile, writeFile } = await import('node:fs/promises');
   const content = await readFile(path);
@@ -142,7 +145,7 @@ export async function runScript(
     binds: [`--bind-ro=${options.copy}:${inside}`],
     command: content.toString('latin1', 0, 2) === '#!' ? [inside] : ['/bin/sh', '-e', inside],
   };
-  await runInside(children, root, options.network, words, `--run ${path}`, signal);
+  await runInside(children, root, options.network, words, `--run ${path}`, options.tell, signal);
 }
 
 const changed = (path: string) =>
@@ -169,8 +172,10 @@ export async function installPackages(
   children: Children,
   root: string,
   packages: readonly string[],
+  tell: Tell,
   signal: AbortSignal,
 ): Promise<void> {
+  tell({ step: `Installing ${packages.join(', ')} by the tree's own package manager` });
   const words = { binds: [], command: ['/bin/sh', '-c', install, 'sh', ...packages] };
-  await runInside(children, root, 'host', words, `--packages ${packages.join()}`, signal);
+  await runInside(children, root, 'host', words, `--packages ${packages.join()}`, tell, signal);
 }
