@@ -186,6 +186,23 @@ export async function until(
   });
 }
 
+/** Has the one program of a pod run to its end before journald reads anything of what it wrote. */
+export async function endUnread(name: string, pod: object): Promise<void> {
+  const journald = 'systemd-journald@spawnlet.service';
+  await system('systemctl', 'kill', '--signal=STOP', journald);
+  try {
+    await apply(name, pod);
+    const ended = ['-P', 'ExecMainExitTimestampMonotonic', `pod-default-${name}-*.service`];
+    await eventually(
+      async () => /[1-9]/.test(await system('systemctl', 'show', ...ended)),
+      'its program has ended',
+    );
+  } finally {
+    await system('systemctl', 'kill', '--signal=CONT', journald);
+  }
+  await until(name, 'is over', ({ phase }) => phase === 'Succeeded');
+}
+
 export const isReady = ({ conditions = [] }: NonNullable<Pod['status']>): boolean =>
   conditions.some(({ type, status }) => type === 'Ready' && status === 'True');
 

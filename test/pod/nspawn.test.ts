@@ -2,53 +2,26 @@
 // Pods whose containers are systemd-nspawn's: what crun gives them, they have too, or it is refused by name.
 import assert from 'node:assert/strict';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { systemChildren } from '../../src/host/child.ts';
-import {
-  debianImage,
-  done,
-  eventually,
-  type Fixture,
-  lookUp,
-  spawnlet,
-  system,
-  useImages,
-  words,
-} from '../app/tools.ts';
+import { debianImage, done, eventually, lookUp, spawnlet, system, words } from '../app/tools.ts';
 import {
   apply,
+  container,
   eventsOf,
+  forever,
   gone,
+  image,
   isReady,
   ofPods,
   podOf,
   remove,
-  type TestAgent,
   until,
-  useAgent,
+  useHost,
 } from './agent.ts';
 
-let images: Fixture;
-let agent: TestAgent;
-const image = 'localhost/images:deb';
-const forever = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
-
-before(async () => {
-  const ofImage = [{ path: 'run/of-the-image', content: 'here\n' }];
-  images = await useImages({ deb: debianImage({}, ofImage) });
-  agent = await useAgent();
-});
-
-after(async () => {
-  await agent[Symbol.asyncDispose]();
-  await images[Symbol.asyncDispose]();
-});
-
-const container = (name: string, script: string, more: object = {}) => ({
-  name,
-  image,
-  command: ['sh', '-c', script],
-  ...more,
+const host = useHost({
+  images: () => ({ deb: debianImage({}, [{ path: 'run/of-the-image', content: 'here\n' }]) }),
 });
 
 const pod = (name: string, containers: readonly object[], spec: object = {}) =>
@@ -469,7 +442,7 @@ test('an agent that is killed and started again finds its containers as they are
   );
   const of = ({ status }: typeof running, name: string) =>
     status?.containerStatuses?.find(each => each.name === name);
-  await agent.kill();
+  await host.agent.kill();
   const { uid } = running.metadata ?? {};
   const pid = await readFile(`/run/spawnlet/app/pod-default-stays-victim-${uid}/pid`, 'utf8');
   process.kill(Number(pid), 'SIGKILL');
@@ -479,7 +452,7 @@ test('an agent that is killed and started again finds its containers as they are
       async () => /failed/.test(await system('systemctl', 'show', '-P', 'ActiveState', unit(name))),
       `${name} has ended while nobody looked`,
     );
-  agent.start();
+  host.agent.start();
   const later = await until('stays', 'has told the ends', ({ containerStatuses: all = [] }) =>
     all.filter(({ name }) => name !== 'main').every(({ restartCount }) => restartCount > 0),
   );
