@@ -44,11 +44,15 @@ export async function makeContext(
   const handle = (name: NodeJS.Signals) => onSignal(name);
   for (const name of caught) process.on(name, handle);
 
-  let opened: import('./systemd/client.ts').SystemdClient | undefined;
+  const closing: (() => Promise<void>)[] = [];
+  let isOver = false;
   const systemd = once(async () => {
     const { SystemdClient } = await import('./systemd/client.ts');
-    opened = await SystemdClient.connect({ signal });
-    return opened;
+    const client = await SystemdClient.connect({ signal });
+    closing.push(() => client[Symbol.asyncDispose]());
+    // The command has ended meanwhile.
+    if (isOver) await client[Symbol.asyncDispose]();
+    return client;
   });
   const store = once(async () => (await import('./image/store.ts')).openStore(names.storeDirectory, host));
   const listeners: Context['listeners'] = {};
@@ -264,7 +268,8 @@ export async function makeContext(
     },
     async [Symbol.asyncDispose]() {
       for (const name of caught) process.off(name, handle);
-      await opened?.[Symbol.asyncDispose]();
+      isOver = true;
+      await Promise.all(closing.map(close => close()));
     },
   };
   return context;

@@ -84,12 +84,19 @@ async function run(job: Job): Promise<TestEvent[]> {
   const events: TestEvent[] = [];
   const said: string[] = [];
   child.stderr?.on('data', chunk => said.push(String(chunk)));
+  // Tests have their own time to end in; a process that goes on after them, with something open, has none.
+  const lingers = setTimeout(() => {
+    said.push('its tests say nothing any more, and its process goes on: something is still open\n');
+    child.kill();
+  }, longest + 30_000);
   for await (const line of createInterface({ input: child.stdout as Readable })) {
     const event = parseEvent(line);
     if (event) events.push(event);
     else said.push(`${line}\n`);
+    lingers.refresh();
   }
   const code = await end;
+  clearTimeout(lingers);
   const told = events.some(event => event.type === 'test:fail');
   if (code !== 0 && !told) events.push(...failed(job, `ended with ${code}\n${said.join('')}`));
   if (told && said.length > 0) events.push(diagnostic(`${job.title} said:\n${said.join('')}`));

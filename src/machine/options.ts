@@ -63,7 +63,8 @@ const trees: readonly NspawnOption[] = [
   valued('--image -i', undefined, { leftOut: image }),
   valued('--image-policy', undefined, { since: 254, leftOut: verity }),
   valued('--oci-bundle', undefined, {
-    leftOut: '`spawnlet run --engine nspawn` does that; `--from oci:IMAGE` makes a tree',
+    leftOut:
+      '`spawnlet run --engine nspawn` does that, and pods with `runtimeClassName: nspawn`; `--from oci:IMAGE` makes a tree',
   }),
   plain('--read-only', 'Files.ReadOnly', { leftOut: 'a machine writes to its tree; bases are read-only' }),
   optional('--volatile', 'Files.Volatile', {

@@ -78,18 +78,27 @@ export interface TestHost {
   readonly images: Fixture;
 }
 
-/** An agent, the image {@link image}, and others by their tags, for all tests of a file. */
+/**
+ * An agent, the image {@link image}, and others by their tags, for all tests of a file. What has to be there first, and what is
+ * to be done then, are said here: hooks of a whole file run at once.
+ */
 export function useHost({
   flags = [],
   images = () => ({}),
+  prepare = async () => undefined,
+  begin = async () => undefined,
 }: {
   readonly flags?: readonly string[];
   readonly images?: () => Readonly<Record<string, TestImage>>;
+  readonly prepare?: () => Promise<unknown>;
+  readonly begin?: () => Promise<void>;
 } = {}): TestHost {
   let host: TestHost | undefined;
   before(async () => {
+    await prepare();
     const all = await useImages({ deb: debianImage(), ...images() });
     host = { images: all, agent: await useAgent(...flags) };
+    await begin();
   });
   after(async () => {
     await host?.agent[Symbol.asyncDispose]();

@@ -2,7 +2,7 @@
 // What a pod's probes, hooks, policies and controllers have happen, seen from inside its containers.
 import assert from 'node:assert/strict';
 import { mkdir, readFile, rm } from 'node:fs/promises';
-import { after, before, test } from 'node:test';
+import { after, test } from 'node:test';
 import { done, eventually, system } from '../app/tools.ts';
 import { makeCertificate } from '../harness/certificate.ts';
 import { apply, forever, image, isReady, podNamed, podOf, pods, remove, until, useHost } from './agent.ts';
@@ -10,8 +10,7 @@ import { apply, forever, image, isReady, podNamed, podOf, pods, remove, until, u
 /** What containers leave behind. */
 const told = '/srv/told';
 
-before(() => mkdir(told, { recursive: true }));
-const host = useHost();
+const host = useHost({ prepare: () => mkdir(told, { recursive: true }) });
 after(() => rm(told, { recursive: true }));
 
 const container = (name: string, script: string, more: object = {}) => ({

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { watch } from 'node:fs';
 import { mkdir, open, readFile, rm, stat } from 'node:fs/promises';
-import { after, before, test } from 'node:test';
+import { after, test } from 'node:test';
 import type { ContainerStateTerminated, PodStatus } from '../../src/pod/api/kubernetes.ts';
 import { directoryOf } from '../../src/pod/unit/names.ts';
 import { eventually, system } from '../app/tools.ts';
@@ -12,8 +12,7 @@ import { apply, image, isReady, podNamed, podOf, remove, until, useHost } from '
 /** What containers tell of their last moments. */
 const told = '/srv/told';
 
-before(() => mkdir(told, { recursive: true }));
-useHost();
+useHost({ prepare: () => mkdir(told, { recursive: true }) });
 after(() => rm(told, { recursive: true }));
 
 /** A container that runs a script of bash, which may write to /told. */

@@ -2,22 +2,22 @@
 // Pods of one host find each other by name.
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
-import { after, before, test } from 'node:test';
+import { after, test } from 'node:test';
 import { done, eventually, lookUp, system } from '../app/tools.ts';
 import { apply, container, forever, isReady, podOf, pods, remove, until, useHost } from './agent.ts';
 
 /** What the host itself asks: it knows one name, and of all others that they are none. */
 let resolvConf: string;
 
-before(async () => {
+const host = useHost({ prepare: startUpstream });
+
+async function startUpstream(): Promise<void> {
   resolvConf = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
   await writeFile('/tmp/upstream', 'local=/#/\naddress=/known.example.test/192.0.2.7\n');
   const flags = '--listen-address=127.0.0.1 --bind-interfaces --no-resolv --no-hosts --user=root';
   await system('sh', '-c', `dnsmasq --conf-file=/tmp/upstream --pid-file=/run/upstream.pid ${flags}`);
   await writeFile('/etc/resolv.conf', 'nameserver 127.0.0.1\n');
-});
-
-const host = useHost();
+}
 
 after(async () => {
   await system('sh', '-c', 'kill $(cat /run/upstream.pid); rm /tmp/upstream');

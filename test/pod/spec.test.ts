@@ -2,7 +2,7 @@
 // Fields of a pod, read back from inside its containers.
 import assert from 'node:assert/strict';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import { debianImage, done, eventually, spawnlet, system } from '../app/tools.ts';
 import { startRegistry } from '../harness/registry.ts';
 import { apply, image, isReady, podNamed, podOf, pods, remove, until, useHost } from './agent.ts';
@@ -18,13 +18,13 @@ crashLoopBackOff: {maxContainerRestartPeriod: 1s}
 maxPods: 110
 `;
 
-before(async () => {
+const host = useHost({ flags: ['--config', configuration], prepare: configure });
+
+async function configure(): Promise<void> {
   await mkdir('/etc/spawnlet', { recursive: true });
   await writeFile('/etc/spawnlet/resolv.conf', 'nameserver 10.77.0.9\nsearch of.this.file\n');
   await writeFile(configuration, `${head}${settings}`);
-});
-
-const host = useHost({ flags: ['--config', configuration] });
+}
 
 const waitingFor = (reason: string) => (status: NonNullable<Awaited<ReturnType<typeof until>>['status']>) =>
   status.containerStatuses?.[0]?.state?.waiting?.reason === reason;

@@ -2,7 +2,7 @@
 // Volumes of pods, read back from inside their containers.
 import assert from 'node:assert/strict';
 import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import { debianImage, done, eventually, system } from '../app/tools.ts';
 import {
   apply,
@@ -19,9 +19,10 @@ import {
 
 useHost({
   images: () => ({ data: debianImage({}, [{ path: 'data/page', content: 'from an image\n' }]) }),
+  begin,
 });
 
-before(async () => {
+async function begin(): Promise<void> {
   // They are looked at every ten seconds: the last test waits for less than that.
   const scratch = [{ name: 'scratch', emptyDir: { sizeLimit: '1Mi' } }];
   const resources = { limits: { 'ephemeral-storage': '1Mi' } };
@@ -30,7 +31,7 @@ before(async () => {
   const volumeMounts = [{ name: 'scratch', mountPath: '/scratch' }];
   await apply('full', podOf('full', [{ ...container('/scratch/a'), volumeMounts }], { volumes: scratch }));
   await apply('wide', podOf('wide', [{ ...container('/a'), resources }]));
-});
+}
 
 const object = (kind: string, name: string, rest: object) => ({
   apiVersion: 'v1',
