@@ -1,5 +1,5 @@
 /**
- * All tests, one report: units in one process, then a process for each integration file, two at a time. A file whose
+ * All tests, one report: units in one process, then a process for each integration file, three at a time. A file whose
  * first line is `// runs in a lab` runs inside one: behind a colon may stand suites, each of which gets a run, and
  * Debian packages with a plus: `// runs in a lab: bookworm trixie +podman`.
  *
@@ -30,7 +30,7 @@ const settings = Object.fromEntries(
 );
 
 const longest = 600_000 + Number(process.env['SOAK'] ?? 0) * 60_000;
-const atOnce = 2;
+const atOnce = 3;
 
 async function find(pattern: string): Promise<string[]> {
   const found: string[] = [];

@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { SpawnletError } from '../host/error.ts';
 import type { Executors, Json } from '../host/step.ts';
 import type { SystemdClient } from './client.ts';
 import type { UnitLevelProperty, UnitProperties } from './properties.ts';
@@ -77,11 +78,19 @@ export function systemdExecutors(
     await job.done;
   }
 
+  /** The one process that a mount may have is what unmounts it. One that is being mounted is so, or has failed, when that job ends. */
+  async function unmount(step: Named, signal: AbortSignal): Promise<void> {
+    try {
+      await stop(step, signal);
+    } catch (error) {
+      if (!(error instanceof SpawnletError && error.code === 'ERR_UNIT_FAILED')) throw error;
+      if (!(await settled(step, down))) await stop(step, signal);
+    }
+  }
+
   /** Ends a unit whose start is taken back: at once, since it has done nothing yet that is to be ended in order. */
   async function takeBack(step: Named, signal: AbortSignal): Promise<void> {
-    // The one process that a mount may have is what unmounts it.
-    const end = step.name.endsWith('.mount') ? stop : kill;
-    if (!(await settled(step, down))) await end(step, signal);
+    if (!(await settled(step, down))) await (step.name.endsWith('.mount') ? unmount : kill)(step, signal);
     await (await connect()).resetFailedUnit(step.name, signal);
   }
 
