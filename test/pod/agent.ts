@@ -168,6 +168,10 @@ export async function eventsOf(name: string): Promise<string[]> {
     return `${reason} ${/\{(.*)\}/.exec(fieldPath)?.[1] ?? '-'} x${count}`;
   });
 }
+/** What a script says in a pod's first container. */
+export const inside = (pod: string, script: string): Promise<string> =>
+  done(['pod', 'exec', pod, '--', 'sh', '-c', script]);
+
 /** Waits until nothing is left of a pod. Its directory goes last. */
 export const gone = (name: string): Promise<unknown> =>
   eventually(async () => {

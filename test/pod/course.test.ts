@@ -3,9 +3,21 @@
 import assert from 'node:assert/strict';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { after, test } from 'node:test';
-import { done, eventually, system } from '../app/tools.ts';
+import { eventually, system } from '../app/tools.ts';
 import { makeCertificate } from '../harness/certificate.ts';
-import { apply, forever, image, isReady, podNamed, podOf, pods, remove, until, useHost } from './agent.ts';
+import {
+  apply,
+  forever,
+  gone,
+  image,
+  inside,
+  isReady,
+  podOf,
+  pods,
+  remove,
+  until,
+  useHost,
+} from './agent.ts';
 
 /** What containers leave behind. */
 const told = '/srv/told';
@@ -19,9 +31,6 @@ const container = (name: string, script: string, more: object = {}) => ({
   command: ['bash', '-c', script],
   ...more,
 });
-const inside = (pod: string, script: string) => done(['pod', 'exec', pod, '--', 'sh', '-c', script]);
-const gone = (name: string) =>
-  eventually(async () => (await podNamed(name)) === undefined, `${name} is gone`);
 const statusIn = (status: NonNullable<Awaited<ReturnType<typeof until>>['status']>, name = 'main') =>
   [...(status.containerStatuses ?? []), ...(status.initContainerStatuses ?? [])].find(
     each => each.name === name,

@@ -10,16 +10,13 @@ import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { ended } from '../../src/host/child.ts';
 import { done, eventually, spawnlet, system, words } from '../app/tools.ts';
-import { apply, image, podNamed, podOf, remove, until, useHost } from './agent.ts';
+import { apply, gone, image, podOf, remove, until, useHost } from './agent.ts';
 
 const host = useHost();
 
 const main = (script: string) => ({ name: 'main', image, command: ['sh', '-c', script] });
 const perl = (script: string) => ({ name: 'main', image, command: ['perl', '-e', script] });
 const logs = (...argv: readonly string[]) => done(['pod', 'logs', ...argv]);
-
-const gone = (name: string) =>
-  eventually(async () => (await podNamed(name)) === undefined, `${name} is gone`);
 
 /** Waits until a container has ended so often that it runs no more for now. */
 const rests = (name: string, restarts: number) =>

@@ -12,6 +12,7 @@ import {
   forever,
   gone,
   image,
+  inside,
   isReady,
   ofPods,
   podOf,
@@ -28,7 +29,6 @@ const pod = (name: string, containers: readonly object[], spec: object = {}) =>
   podOf(name, containers, { runtimeClassName: 'nspawn', ...spec });
 
 const exec = (name: string, ...argv: string[]) => spawnlet(['pod', 'exec', name, '--', ...argv]);
-const inside = (name: string, script: string) => done(['pod', 'exec', name, '--', 'sh', '-c', script]);
 
 /** A status of one container that has ended. */
 const terminatedOf = (status: Awaited<ReturnType<typeof until>>['status']) =>

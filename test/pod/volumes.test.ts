@@ -3,12 +3,14 @@
 import assert from 'node:assert/strict';
 import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { debianImage, done, eventually, system } from '../app/tools.ts';
+import { debianImage, eventually, system } from '../app/tools.ts';
 import {
   apply,
   eventsOf,
   forever,
+  gone,
   image,
+  inside,
   isReady,
   podNamed,
   podOf,
@@ -47,11 +49,6 @@ const withVolumes = (
   spec: object = {},
 ) =>
   podOf(name, [{ name: 'main', image, command: ['sh', '-c', forever], volumeMounts }], { volumes, ...spec });
-
-const inside = (pod: string, script: string) => done(['pod', 'exec', pod, '--', 'sh', '-c', script]);
-
-const gone = (name: string) =>
-  eventually(async () => ((await podNamed(name)) === undefined ? true : undefined), `pod ${name} is gone`);
 
 test('ConfigMaps and Secrets are files, which change without a restart, and variables', async () => {
   await apply('settings', object('ConfigMap', 'settings', { data: { colour: 'red', old: 'x' } }));
