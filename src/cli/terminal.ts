@@ -48,18 +48,36 @@ export function terminalSize(): TerminalSize | undefined {
   return isTTY && rows > 0 && columns > 0 ? { rows, columns } : undefined;
 }
 
+/** What tells its size, and when that changes: a terminal's `tty.WriteStream`. */
+export interface Sized {
+  readonly rows: number;
+  readonly columns: number;
+  on(event: 'resize', listener: () => void): unknown;
+  off(event: 'resize', listener: () => void): unknown;
+}
+
+/** Tells the size of a terminal, now and when it changes: one telling after the other, so that the last size is told last. */
+export function passSize(
+  terminal: Sized,
+  tell: (rows: number, columns: number) => Promise<unknown>,
+): Disposable {
+  let told: Promise<unknown> = Promise.resolve();
+  const size = () => {
+    told = told.then(() => tell(terminal.rows, terminal.columns)).catch(() => undefined);
+  };
+  terminal.on('resize', size);
+  size();
+  return { [Symbol.dispose]: () => void terminal.off('resize', size) };
+}
+
 /** Makes the caller's terminal raw while it is a container's, and passes its size on. */
 function takeTerminal(session: Session): Disposable {
   const { stdin, stdout } = process;
-  const size = () => {
-    if (stdout.isTTY) void session.resize(stdout.rows, stdout.columns).catch(() => undefined);
-  };
   if (stdin.isTTY) stdin.setRawMode(true);
-  stdout.on('resize', size);
-  size();
+  const sizes = stdout.isTTY ? passSize(stdout, (rows, columns) => session.resize(rows, columns)) : undefined;
   return {
     [Symbol.dispose]() {
-      stdout.off('resize', size);
+      sizes?.[Symbol.dispose]();
       if (stdin.isTTY) stdin.setRawMode(false);
     },
   };
