@@ -24,7 +24,7 @@ export async function leaderOf(host: Host, name: string): Promise<number> {
  * towards its limits and ends with it.
  */
 const join = `while [ "$1" != -- ]; do
-[ -d "$1" ] || mkdir "$1"
+[ -d "$1" ] || mkdir -p "$1"
 echo $$ >"$1/cgroup.procs"
 shift; done
 shift; exec "$@"`;

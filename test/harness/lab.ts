@@ -1,14 +1,17 @@
 /** Labs for tests: each is fresh, booted in a second, and gone when its test or its process is. */
 import type { ChildProcess, SpawnOptions } from 'node:child_process';
+import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 import { makeApplier } from '../../src/host/apply.ts';
 import { type ChildResult, ended } from '../../src/host/child.ts';
 import { realHost } from '../../src/host/host.ts';
+import { until } from '../../src/host/presence.ts';
 import { enterArgv } from '../../src/lab/enter.ts';
 import { down, type LabApplier, sweep, up } from '../../src/lab/lab.ts';
 import { inNetwork } from '../../src/lab/network.ts';
+import { placesOf } from '../../src/lab/record.ts';
 import { type LabOptions, parseLabSpec } from '../../src/lab/spec.ts';
 import { allLabExecutors } from '../../src/lab/step.ts';
 import { labDirectory, lockDirectory } from '../../src/names.ts';
@@ -34,6 +37,8 @@ export interface TestLab extends AsyncDisposable {
   spawn(argv: readonly string[], options: SpawnOptions, env?: Record<string, string>): Promise<ChildProcess>;
   /** Starts a program of the host in the lab's network, where it can listen on the gateway's address, 10.77.0.1. */
   outside(argv: readonly string[], options: SpawnOptions): ChildProcess;
+  /** Has it boot again, and waits until it has, and everything of the boot is done. */
+  reboot(): Promise<void>;
   /** What the journal has of a unit, all runs, as text. */
   journal(unit: string): Promise<string>;
   /** What to know of the lab when something has failed: units that did, and what the journal said last. */
@@ -136,6 +141,12 @@ export async function useLab(options: TestLabOptions = {}): Promise<TestLab> {
     exec,
     read,
     spawn,
+    async reboot() {
+      const { ready } = placesOf(name);
+      await rm(ready);
+      await exec(['systemctl', 'reboot']);
+      await until('there', ready, AbortSignal.timeout(90_000));
+    },
     outside: (argv, options) => host.children.spawn(inNetwork(run, argv), options),
     journal: unit =>
       read(['journalctl', '--no-pager', '--namespace=*', '--output=short-precise', `--unit=${unit}`]),

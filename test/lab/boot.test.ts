@@ -63,6 +63,12 @@ test('exec passes bytes, the exit code and a death by signal', async t => {
   assert.equal((await lab.exec(['no-such-program'])).code, 127);
 });
 
+test('the first commands in a lab come at once, and none is in another one’s way', async t => {
+  await using lab = await useLab({ test: t });
+  const commands = await Promise.all(Array.from({ length: 12 }, () => lab.exec(['true'])));
+  for (const { code, stderr } of commands) assert.deepEqual([code, stderr], [0, '']);
+});
+
 test('a command in a lab is in the lab’s cgroups and has an environment of its own', async t => {
   await using lab = await useLab({ test: t });
   for (const line of (await lab.read(['cat', '/proc/self/cgroup'])).trim().split('\n'))

@@ -2,25 +2,10 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { leaderOf } from '../../src/lab/enter.ts';
-import { eventually } from '../app/tools.ts';
-import { checkout, host, type TestLab, useLab } from '../harness/lab.ts';
+import { checkout, useLab } from '../harness/lab.ts';
 import { base, baseScript } from './machines.ts';
 
 const spawnlet = join(checkout, 'bin/spawnlet');
-
-async function reboot(lab: TestLab): Promise<void> {
-  const before = await leaderOf(host, lab.name);
-  await lab.exec(['systemctl', 'reboot']);
-  await eventually(async () => {
-    const leader = await leaderOf(host, lab.name).catch(() => undefined);
-    return leader !== undefined && leader !== before;
-  }, 'the lab has another PID 1');
-  await eventually(async () => {
-    const { stdout } = await lab.exec(['systemctl', 'is-system-running', '--wait']);
-    return stdout.toString() === 'running\n';
-  }, 'the lab has booted again');
-}
 
 for (const suite of ['bookworm', 'trixie']) {
   test(`a ${suite} host brings its enabled machines up again, in order, each once`, async t => {
@@ -36,7 +21,7 @@ for (const suite of ['bookworm', 'trixie']) {
     await lab.read(['sh', '-c', 'echo stays >/var/lib/machines/first/srv/text']);
     await machine('start', 'second', 'never');
 
-    await reboot(lab);
+    await lab.reboot();
 
     const show = async (name: string, property: string) =>
       (await lab.read(['systemctl', 'show', '-P', property, `systemd-nspawn@${name}`])).trim();

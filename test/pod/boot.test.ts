@@ -3,11 +3,10 @@ import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { leaderOf } from '../../src/lab/enter.ts';
 import type { Pod } from '../../src/pod/api/kubernetes.ts';
 import { eventually } from '../app/tools.ts';
 import { busyboxImage, writeLayout } from '../harness/images.ts';
-import { checkout, host, type TestLab, useLab } from '../harness/lab.ts';
+import { checkout, useLab } from '../harness/lab.ts';
 import { isReady, podOf } from './agent.ts';
 
 const spawnlet = join(checkout, 'bin/spawnlet');
@@ -16,15 +15,6 @@ const forever = 'trap "exit 0" TERM; while :; do sleep 0.05; done';
 /** Room for five pods beside the bridge. */
 const range = '10.89.0.0/29';
 const container = (script: string) => ({ name: 'main', image, command: ['sh', '-c', script] });
-
-async function reboot(lab: TestLab): Promise<void> {
-  const before = await leaderOf(host, lab.name);
-  await lab.exec(['systemctl', 'reboot']);
-  await eventually(async () => {
-    const leader = await leaderOf(host, lab.name).catch(() => undefined);
-    return leader !== undefined && leader !== before;
-  }, 'the lab has another PID 1');
-}
 
 test('pods come back after a boot with their restart counts, finished ones do not run again, no address is lost', async t => {
   const directory = await mkdtemp('/tmp/pods-boot-');
@@ -66,7 +56,7 @@ test('pods come back after a boot with their restart counts, finished ones do no
     const first = await settled();
     const once = await named('once');
     for (let boot = 1; boot <= 3; boot++) {
-      await reboot(lab);
+      await lab.reboot();
       const later = await eventually(async () => {
         const found = await settled();
         return found.status?.containerStatuses?.[0]?.restartCount === boot ? found : undefined;
