@@ -69,6 +69,12 @@ test('the first commands in a lab come at once, and none is in another one’s w
   for (const { code, stderr } of commands) assert.deepEqual([code, stderr], [0, '']);
 });
 
+test('a process in a lab may have users and a proc of its own', async t => {
+  await using lab = await useLab({ test: t });
+  const unshared = ['unshare', '--user', '--map-root-user', '--pid', '--fork', '--mount-proc'];
+  assert.match(await lab.read([...unshared, 'ps', 'ax', '-o', 'pid,comm']), /^ *1 ps$/m);
+});
+
 test('a command in a lab is in the lab’s cgroups and has an environment of its own', async t => {
   await using lab = await useLab({ test: t });
   for (const line of (await lab.read(['cat', '/proc/self/cgroup'])).trim().split('\n'))
