@@ -69,6 +69,19 @@ test('directories that are missing are made, with the mode that is asked for', (
   assert.throws(() => placeAt('a/file/none', { make: 'all' }), /no directory/);
 });
 
+test('in a directory that was removed while it is held nothing is made', () => {
+  const gone = join(work, 'gone');
+  mkdirSync(gone);
+  const handle = openSync(gone, 'r');
+  rmSync(gone, { recursive: true });
+  try {
+    const rules = { last: 'follow', outside: 'refused', make: 'all', blocked: Error } as const;
+    assert.equal(walk(handle, 'new/one', rules), undefined);
+  } finally {
+    closeSync(handle);
+  }
+});
+
 test('the mode is that of the directory that was made, not of what a link in its place leads to', async () => {
   const outside = join(work, 'outside');
   mkdirSync(outside, { mode: 0o700 });

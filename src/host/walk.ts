@@ -127,6 +127,8 @@ function added(directory: number, name: string, mode: number | undefined): numbe
   } catch (error) {
     // Somebody else was faster.
     if (isErrno(error, 'EEXIST')) return enter(directory, name);
+    // The directory is held, and has been removed.
+    if (isErrno(error, 'ENOENT')) return undefined;
     throw error;
   }
   const made = enter(directory, name);
