@@ -19,12 +19,15 @@ export const dataDirectories: Readonly<Record<string, number>> = {
 
 /**
  * The lab's first process, before systemd takes its place: cgroup v1 controllers, which nspawn mounts read-only, are
- * made writable, and the devices that container engines ask for made. The kernel lets a user namespace mount a proc only
- * where a whole one is in sight; nspawn hides parts of the lab's (257 leaves no other one), so there is a second.
+ * made writable, and the devices that container engines ask for made. The kernel lets a user namespace mount a proc and a
+ * sysfs only where whole ones are in sight; nspawn hides parts of the lab's (257 leaves no others), so there are others.
  */
 const init = `rm -f ${shareTarget}/ready
 for group in /sys/fs/cgroup/*/; do mount -o remount,bind,rw "$group" 2>/dev/null; done
-mkdir -p /run/proc && mount -t proc -o nosuid,nodev,noexec proc /run/proc
+for type in proc sysfs; do
+mkdir -p /run/whole/$type
+mount -t $type -o nosuid,nodev,noexec $type /run/whole/$type && mount -o remount,rw /run/whole/$type
+done
 device() { [ ! -e "$1" ] && mkdir -p "\${1%/*}" && mknod -m "$2" "$1" c "$3" "$4"; }
 rm -f /dev/kmsg
 device /dev/kmsg 0600 1 11

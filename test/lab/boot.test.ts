@@ -69,10 +69,11 @@ test('the first commands in a lab come at once, and none is in another one’s w
   for (const { code, stderr } of commands) assert.deepEqual([code, stderr], [0, '']);
 });
 
-test('a process in a lab may have users and a proc of its own', async t => {
+test('a process in a lab may have users, a proc and a sysfs of its own', async t => {
   await using lab = await useLab({ test: t });
-  const unshared = ['unshare', '--user', '--map-root-user', '--pid', '--fork', '--mount-proc'];
-  assert.match(await lab.read([...unshared, 'ps', 'ax', '-o', 'pid,comm']), /^ *1 ps$/m);
+  const unshared = ['unshare', '--user', '--map-root-user', '--pid', '--net', '--fork', '--mount-proc'];
+  const script = 'mount -t sysfs sysfs /sys && ls /sys/class/net && exec ps ax -o pid,comm';
+  assert.match(await lab.read([...unshared, 'sh', '-c', script]), /^lo\n.*\n *1 ps$/m);
 });
 
 test('a command in a lab is in the lab’s cgroups and has an environment of its own', async t => {
