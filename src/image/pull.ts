@@ -31,8 +31,8 @@ export interface PullOptions {
   readonly limits?: Limits;
 }
 
-/** More do not help: two cores are busy with two of them, and a registry slows down who asks for many. */
-const parallel = 4;
+/** A fourth does not help: two cores are busy with two of them, a registry slows down who asks for many, and each has its memory. */
+const parallel = 3;
 
 /**
  * Makes the image of `source` whole in the store, under the source's name. Nothing of it is visible before all of it

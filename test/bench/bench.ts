@@ -31,7 +31,15 @@ await (await useLab(minimal))[Symbol.asyncDispose]();
 const tree = treePath(recipeOf(minimal, process.arch === 'arm64' ? 'arm64' : 'amd64'));
 
 await using lab = await useLab({
-  packages: ['containernetworking-plugins', 'docker-registry', 'nftables', 'podman', 'skopeo', 'umoci'],
+  packages: [
+    'containernetworking-plugins',
+    'docker-registry',
+    'e2fsprogs',
+    'nftables',
+    'podman',
+    'skopeo',
+    'umoci',
+  ],
   // Node keeps compiled code in the build's directory, as it does where spawnlet is installed.
   binds: ['/bin/busybox:/bin/busybox:ro', join(checkout, 'dist'), `${join(tree, 'root')}:/srv/tree:ro`],
 });

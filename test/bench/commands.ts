@@ -1,8 +1,9 @@
 /** The commands that are compared: spawnlet as it was built, and the peers as fast as they can be set up. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stateDirectory } from '../../src/names.ts';
+import { useFileSystem } from '../harness/file-system.ts';
 import { checkout } from '../harness/lab.ts';
 import { timeOf } from './sampling.ts';
 
@@ -62,34 +63,34 @@ export async function skopeoAndUmoci(reference: string): Promise<number> {
   return copied + (await timeOf(['umoci', 'unpack', '--image', `${layout}:image`, tree]));
 }
 
-/** What earlier samples have made. */
-const aside = 'bench-aside';
-
-/**
- * Empties a directory by taking away what is in it, or by moving that aside: ext4 passes over the inodes that were deleted in the last
- * minute one by one, so that files which are made after thousands were removed take twice the time.
- */
-async function empty(directory: string, how: 'remove' | 'move'): Promise<void> {
-  await mkdir(join(directory, aside), { recursive: true });
-  const place = await mkdtemp(join(directory, aside, 'sample-'));
-  for (const name of await readdir(directory))
-    if (name !== aside) await rename(join(directory, name), join(place, name));
-  if (how === 'remove') await rm(join(directory, aside), { recursive: true });
+async function empty(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) await rm(join(directory, name), { recursive: true });
 }
 
 /** Empties spawnlet's store, which is a mount point in the lab. */
-export async function emptyStore(how: 'remove' | 'move' = 'remove'): Promise<void> {
-  await empty(stateDirectory, how);
+export async function emptyStore(): Promise<void> {
+  await empty(stateDirectory);
   flush();
 }
 
 /** Empties the peers' stores. podman mounts its own over itself. */
-export async function emptyPeers(how: 'remove' | 'move' = 'remove'): Promise<void> {
+export async function emptyPeers(): Promise<void> {
   spawnSync('umount', ['--recursive', join(podmanRoot, 'overlay')]);
   await mkdir(peerDirectory, { recursive: true });
-  await empty(peerDirectory, how);
+  await empty(peerDirectory);
   await rm('/run/bench-podman', { recursive: true, force: true });
   flush();
+}
+
+/**
+ * A file system of its own for a sample that makes thousands of files: ext4 passes over the inodes that were deleted in the last six
+ * minutes one by one, whoever deleted them, and that may take as long as the work.
+ */
+export async function freshStores(): Promise<AsyncDisposable> {
+  const disk = await useFileSystem('ext4', ['spawnlet', 'containers']);
+  await mkdir(peerDirectory);
+  await rm('/run/bench-podman', { recursive: true, force: true });
+  return disk;
 }
 
 /** What one sample has written is not for the next one to wait for. */
@@ -117,6 +118,6 @@ export function surroundings(): string[] {
       firstLine('docker-registry', '--version').replace(/^\S+ \S+ /, 'docker-registry '),
     ].join(', '),
     `spawnlet: overlay on ${kind}, podman: overlay on ${peer} (crun, --cgroups=disabled, no events, no log), skopeo and umoci: ${peer}`,
-    `kernel ${output('uname', '--kernel-release')}, ${output('nproc')} processors; page cache warm, written data flushed before each pull, nothing deleted before one`,
+    `kernel ${output('uname', '--kernel-release')}, ${output('nproc')} processors; page cache warm, each pull on a new ext4, where nothing was deleted yet`,
   ];
 }

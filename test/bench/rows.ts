@@ -10,6 +10,7 @@ import type { TestRegistry } from '../harness/registry.ts';
 import {
   emptyPeers,
   emptyStore,
+  freshStores,
   node,
   podman,
   podmanPull,
@@ -133,30 +134,26 @@ async function unitRow(setting: Setting): Promise<Row> {
 async function pullRow(setting: Setting): Promise<Row> {
   const { image, summary } = await makeLargeImage();
   const reference = await setting.registry.push('bench/large:1', image);
-  const seconds = async (work: Promise<number>) => (await work) / 1000;
+  let stores: AsyncDisposable | undefined;
+  const prepare = async () => {
+    await stores?.[Symbol.asyncDispose]();
+    stores = await freshStores();
+  };
+  const subject = (name: string, work: () => Promise<number>) => ({
+    name,
+    prepare,
+    measure: async () => (await work()) / 1000,
+  });
   const samples = await interleave(
     [
-      {
-        name: own,
-        prepare: () => emptyStore('move'),
-        measure: () => seconds(timeOf(spawnletPull(reference))),
-      },
-      {
-        name: 'podman',
-        prepare: () => emptyPeers('move'),
-        measure: () => seconds(timeOf(podmanPull(reference))),
-      },
-      {
-        name: 'skopeo+umoci',
-        prepare: () => emptyPeers('move'),
-        measure: () => seconds(skopeoAndUmoci(reference)),
-      },
+      subject(own, () => timeOf(spawnletPull(reference))),
+      subject('podman', () => timeOf(podmanPull(reference))),
+      subject('skopeo+umoci', () => skopeoAndUmoci(reference)),
     ],
     setting.slow,
     0,
   );
-  await emptyStore();
-  await emptyPeers();
+  await stores?.[Symbol.asyncDispose]();
   return {
     work: 'pull and unpack, until it can run',
     unit: 's',
