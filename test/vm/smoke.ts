@@ -6,12 +6,13 @@ import { containers, restarted } from './containers.ts';
 import { system } from './guest.ts';
 import { labs } from './labs.ts';
 import { enabled, machines } from './machines.ts';
+import { pods } from './pods.ts';
 import { closing, earlierCounts, keepCounts, report, say } from './report.ts';
 
 const earlier = earlierCounts();
 const counts = earlier ?? { passed: 0, failed: 0 };
 try {
-  await report(earlier ? [...restarted, ...enabled] : [...containers, ...labs, ...machines], counts);
+  await report(earlier ? [...restarted, ...enabled] : [...containers, ...pods, ...labs, ...machines], counts);
   keepCounts(counts);
   if (counts.failed > 0) {
     const lines = await system('journalctl', '--no-pager', '--namespace=*', '--boot', '--lines=300');

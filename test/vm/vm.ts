@@ -11,7 +11,7 @@ import { ended, systemChildren } from '../../src/host/child.ts';
 import { cache, productDisk, type System, systemDisk } from './disk.ts';
 
 /** Of the emulation, all together. */
-const minutes = 14;
+const minutes = 18;
 
 const stop = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => stop.abort(name));
