@@ -12,7 +12,8 @@ const forwarding = () => readFile('/proc/sys/net/ipv4/ip_forward', 'utf8');
 const state = async () => ({
   forwarding: await forwarding(),
   rules: run('nft', 'list', 'ruleset'),
-  links: run('ip', '-brief', 'link'),
+  // Not whether they have a carrier yet: those of others come up in their own time.
+  links: run('ip', '-brief', 'link').replaceAll(/ (?:UP|DOWN) .*/g, ''),
 });
 
 /** Answers `out` to whoever connects, and ends with its standard input. */
