@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { isHeld } from '../engine/crun.ts';
 import { capture, execIn, type ProcessSpec } from '../engine/exec.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
@@ -26,6 +27,11 @@ export async function checkHealth(
   if (!health)
     throw new SpawnletError('ERR_NO_HEALTHCHECK', `${name} has no health check`, {
       hint: 'spawnlet run --health-cmd COMMAND, or an image with a HEALTHCHECK',
+    });
+  // What has not begun is not unwell: the timer is there with the unit, the program when its container is made.
+  if (await isHeld(files, name))
+    throw new SpawnletError('ERR_NOT_RUNNING', `${name} is not running (starting)`, {
+      hint: 'try again in a moment',
     });
   const { check } = health;
   const { consoleSize: _size, ...process } = app.bundle.process;

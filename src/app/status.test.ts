@@ -22,6 +22,7 @@ const unit = {
   ExecMainCode: 0,
   ExecMainStatus: 0,
   ExecMainExitTimestamp: 0,
+  Job: 0,
 };
 
 test('a record that was cut short, or is of another version, is none', () => {
@@ -47,6 +48,11 @@ test('a state is the unit’s, and the record’s when it is down', () => {
     oomKilled: false,
     ended: 7000,
   });
+});
+
+test('a unit that is down with a job is about to be started', () => {
+  const of = (last?: RunRecord) => stateOf({ ...unit, Job: 7 }, last, constants.signals).kind;
+  assert.deepEqual([of(), of(record)], ['starting', 'restarting']);
 });
 
 test('a run that had no time to write its end is told by its failed unit, and after a reboot by what was written before', () => {

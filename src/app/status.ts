@@ -70,6 +70,7 @@ type Observed = Pick<
   | 'ExecMainCode'
   | 'ExecMainStatus'
   | 'ExecMainExitTimestamp'
+  | 'Job'
 >;
 
 /**
@@ -95,7 +96,8 @@ export function stateOf(
     case 'deactivating':
       return { kind: 'stopping' };
     default:
-      return lastRun(unit, record, numbers);
+      // A unit that is to be started again is down for a moment, with its job.
+      return unit.Job === 0 ? lastRun(unit, record, numbers) : restarting(lastRun(unit, record, numbers));
   }
 }
 

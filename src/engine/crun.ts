@@ -34,6 +34,12 @@ export async function containerIdOf(files: Files, name: string): Promise<string 
   return ids.find(isContainerId);
 }
 
+/** Whether crun has made a container whose program it has not let run yet. */
+export async function isHeld(files: Files, name: string): Promise<boolean> {
+  const id = await containerIdOf(files, name);
+  return id !== undefined && (await files.look(`${runDirectoryOf(name)}/crun/${id}/exec.fifo`)) !== undefined;
+}
+
 const crunCommand = (name: string) =>
   `/usr/bin/crun --root=${runDirectoryOf(name)}/crun --cgroup-manager=disabled`;
 

@@ -331,6 +331,13 @@ test('a container says whether it is well, to a timer that comes and goes with i
   assert.deepEqual([code, out], [1, 'unhealthy\nseen\n']);
   await done(['exec', 'asked', 'touch', '/well']);
   await is('asked', 'healthy');
+  // As crun has it until it lets the program run.
+  const fifo = '/run/spawnlet/app/asked/crun/$(ls /run/spawnlet/app/asked/crun)/exec.fifo';
+  await system('sh', '-c', `mkfifo ${fifo}`);
+  const early = await spawnlet(['healthcheck', 'run', 'asked']);
+  assert.equal(early.code, 125);
+  assert.match(early.err, /asked is not running \(starting\).*ERR_NOT_RUNNING/);
+  await system('sh', '-c', `rm ${fifo}`);
   const timers = () => system('systemctl', 'list-units', '--plain', '--no-legend', 'asked:health.timer');
   assert.match(await timers(), /^asked:health\.timer /);
   await done(['stop', 'asked']);
