@@ -88,6 +88,9 @@ export const basesDirectory = `${stateDirectory}/base`;
 /** Rules and the script of the bridge that machines share, {@link persistentUnits} has its unit. */
 export const natDirectory = `${stateDirectory}/network`;
 
+/** The same of the bridge of the default CNI network, which goes with other users. */
+export const cniDirectory = `${stateDirectory}/cni`;
+
 /** Files of a pod that are gone with the boot, by its UID. */
 export const podsRuntimeDirectory = `${runtimeDirectory}/pods`;
 

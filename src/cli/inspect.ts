@@ -20,8 +20,11 @@ const healthOf = ({ known }: NonNullable<App['health']>) => ({
   log: known.log.map(({ start, end, ...rest }) => ({ start: rfc3339(start), end: rfc3339(end), ...rest })),
 });
 
-const lastRunOf = ({ record }: App) =>
-  record === undefined ? null : { ...record, ended: rfc3339(record.ended * 1000) };
+/** Of a run that goes on, the record holds what would be so if nobody saw its end. */
+const lastRunOf = ({ record, state }: App) =>
+  record === undefined || (record.ended === 0 && ['running', 'starting', 'stopping'].includes(state.kind))
+    ? null
+    : { ...record, ended: rfc3339(record.ended * 1000) };
 
 /** systemd's microseconds since 1970, which it gives as 0 for what has not happened yet. */
 const propertiesOf = ({ unit }: App) =>

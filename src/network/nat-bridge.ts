@@ -1,5 +1,12 @@
 import type { HostStep } from '../host/step.ts';
-import { formatVersion, lockDirectory, natDirectory, persistentUnits, runtimeDirectory } from '../names.ts';
+import {
+  cniDirectory,
+  formatVersion,
+  lockDirectory,
+  natDirectory,
+  persistentUnits,
+  runtimeDirectory,
+} from '../names.ts';
 import { execLine } from '../systemd/escape.ts';
 import { renderUnit, section, unitFile } from '../systemd/unit-file.ts';
 import { natBridge, natUnit } from './names.ts';
@@ -38,7 +45,7 @@ export const cniBridge: NatBridge = {
   bridge: 'spawnlet1',
   unit: 'spawnlet-cni.service',
   table: 'spawnlet_cni',
-  directory: `${natDirectory}/cni`,
+  directory: cniDirectory,
   runtime: 'spawnlet/cni-nat',
   users: 'CNI networks',
   lasts: 'until stopped',

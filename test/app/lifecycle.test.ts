@@ -83,6 +83,7 @@ describe('an end', { concurrency: 3 }, () => {
     assert.equal((await inspect('slain')).lastRun?.result, 'success');
     await done(['rm', 'slain']);
     await done(['run', '-d', '--name=slain', image, 'sleep', 'infinity']);
+    assert.equal((await inspect('slain')).lastRun, null, 'a run that goes on is told as one that has ended');
     const waiting = done(['wait', 'slain']);
     await system('systemctl', 'kill', '--kill-whom=all', '--signal=KILL', 'slain');
     assert.equal(await waiting, '137\n');

@@ -8,6 +8,7 @@ import {
   container,
   eventsOf,
   forever,
+  gone,
   image,
   isReady,
   ofPods,
@@ -255,6 +256,9 @@ test('a port of the host is a container’s or a pod’s, and never both', async
   assert.equal(code, 125);
   assert.match(err, /port 8124\/tcp is pod default\/wanting's.*ERR_PORT_TAKEN/);
   await remove('wanting');
+  // The last container that went took nothing along that pods need to give their ports back.
+  await gone('wanting');
+  assert.doesNotMatch(await system('nft', 'list', 'map', 'inet', 'spawnlet_cni', 'published4'), /8124/);
 });
 
 test('other resources are given to a container that runs: by a restart only where it asks for one', async () => {
