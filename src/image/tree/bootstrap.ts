@@ -179,7 +179,13 @@ export async function runBuilder(
       lines(text);
     });
   }
-  const code = await ended(child);
+  const closed = new Promise(resolve => child.once('close', resolve));
+  const code = await ended(child).catch(async (error: unknown) => {
+    if (!signal.aborted) throw error;
+    // Nobody may write into the tree any more when it is removed.
+    await closed;
+    throw signal.reason;
+  });
   if (code === 0) return;
   if (code === 127) throw programMissing(argv[0] ?? '');
   // What mmdebstrap and debootstrap have to say beside their errors.
