@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import type { Executor } from '../host/step.ts';
-import { mmdebstrapArgv, runBuilder } from '../image/tree/bootstrap.ts';
+import { mmdebstrapArgv, packageMissing, runBuilder } from '../image/tree/bootstrap.ts';
 import { labDirectory } from '../names.ts';
 import type { LabSpec, Suite } from './spec.ts';
 
@@ -118,10 +118,16 @@ export function builderArgv(recipe: Recipe, root: string): string[] {
   return mmdebstrapArgv({ suite: recipe.suite, packages: recipe.packages, flags }, root);
 }
 
-const failed = (code: number, said: string) =>
-  new SpawnletError('ERR_LAB_TREE', `mmdebstrap ended with ${code}:\n${said.slice(-2000)}`, {
+function failed(suite: Suite, code: number, said: string): SpawnletError {
+  const missing = packageMissing(said);
+  if (missing !== undefined)
+    return new SpawnletError('ERR_LAB_TREE', `${suite} has no package ${missing}`, {
+      hint: `is it spelled right in --packages? https://packages.debian.org/${suite}/ lists them`,
+    });
+  return new SpawnletError('ERR_LAB_TREE', `mmdebstrap ended with ${code}:\n${said.slice(-2000)}`, {
     hint: 'it needs a Debian mirror within reach: try mmdebstrap bookworm /dev/null',
   });
+}
 
 /** Executor of `build-tree`. Builders of one tree wait for each other; the second finds it there. */
 export function buildTreeExecutor(host: Host): Executor<BuildTree> {
@@ -142,7 +148,15 @@ export function buildTreeExecutor(host: Host): Executor<BuildTree> {
       await files.remove(building);
       await files.makeDirectory(building, 0o700);
       try {
-        await runBuilder(children, builderArgv(step.recipe, root), failed, () => undefined, signal);
+        const { suite } = step.recipe;
+        const argv = builderArgv(step.recipe, root);
+        await runBuilder(
+          children,
+          argv,
+          (code, said) => failed(suite, code, said),
+          () => undefined,
+          signal,
+        );
         for (const [path, content] of Object.entries(step.recipe.files)) {
           await files.makeDirectory(join(root, path, '..'), 0o755);
           await files.write(join(root, path), content, 0o644);

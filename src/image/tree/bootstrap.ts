@@ -192,6 +192,10 @@ export async function runBuilder(
   throw failed(code, said.replaceAll(/^I: .*\n/gm, '').trim());
 }
 
+/** The first package that apt could not find, by what the builder said. */
+export const packageMissing = (said: string): string | undefined =>
+  /^E: Unable to locate package (\S+)/m.exec(said)?.[1];
+
 /** A full disk, however it was told. */
 export function asFull(error: unknown): unknown {
   const isFull =

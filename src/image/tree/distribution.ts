@@ -4,7 +4,14 @@ import type { Host } from '../../host/host.ts';
 import { makeTree } from '../../host/subvolume.ts';
 import { readInLayers } from '../lookup.ts';
 import type { Places } from './bases.ts';
-import { archServer, bootstrapArgv, findBuilder, runBuilder, settingsOf } from './bootstrap.ts';
+import {
+  archServer,
+  bootstrapArgv,
+  findBuilder,
+  packageMissing,
+  runBuilder,
+  settingsOf,
+} from './bootstrap.ts';
 import { dnfLeavings, fedoraKeys, rpmMacros, withScripts } from './fedora.ts';
 import type { Tell } from './progress.ts';
 import { placeInTree } from './provision.ts';
@@ -26,10 +33,20 @@ export async function bootstrap(
   const settings = join(places.building, 'settings');
   await files.write(settings, settingsOf(recipe) ?? '', 0o644);
   await makeTree(host, places.newTree, 0o755, signal);
-  const failed = (code: number, said: string) =>
-    new SpawnletError('ERR_TREE_BUILD', `${builder} ended with ${code}:\n${said.slice(-2000)}`, {
+  const failed = (code: number, said: string) => {
+    const missing = packageMissing(said);
+    if (missing !== undefined)
+      return new SpawnletError(
+        'ERR_TREE_BUILD',
+        `${formatTreeSource(recipe.source)} has no package ${missing}`,
+        {
+          hint: 'is it spelled right in --packages, and in the parts of the archive that --components names?',
+        },
+      );
+    return new SpawnletError('ERR_TREE_BUILD', `${builder} ended with ${code}:\n${said.slice(-2000)}`, {
       hint: 'it needs a mirror within reach, and the keys of its packages: --mirror, --keyring',
     });
+  };
   const argv = bootstrapArgv(recipe, builder, places.newTree, settings);
   if (recipe.source.kind === 'fedora') {
     await requireKeys(files, recipe, recipe.source.release);
