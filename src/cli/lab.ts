@@ -11,6 +11,7 @@ import { defineCommand, dryRunOption, outputOption } from './command.ts';
 import type { Context } from './context.ts';
 import { each } from './each.ts';
 import { type List, printList } from './output.ts';
+import { needTerminal } from './shell-terminal.ts';
 
 /** This spawnlet's own tree, which every lab sees, so that it can be run in there. */
 const program = dirname(dirname(process.argv[1] ?? '/'));
@@ -155,6 +156,7 @@ export const shell = defineCommand({
   options: {},
   examples: [['spawnlet lab shell', 'a login shell of root in the lab named lab']],
   async run({ arguments: [name = defaultName] }, context) {
+    needTerminal('lab shell', `lab exec ${name} -- sh`);
     // The login sets PATH anew.
     const command = onTerminal(['bash', '--login', '-c', `PATH=$PATH:${quoted(program)}/bin exec bash`]);
     return attend(context, name, command, { env: terminal() });

@@ -5,6 +5,7 @@ import type { LogOptions, Place } from '../machine/api.ts';
 import { parseMachineName } from '../machine/names.ts';
 import { defineCommand } from './command.ts';
 import { machines } from './machines.ts';
+import { needTerminal } from './shell-terminal.ts';
 
 export const exec = defineCommand({
   name: 'machine exec',
@@ -56,6 +57,7 @@ export const shell = defineCommand({
   async run({ arguments: [argument = ''] }, context) {
     const [, user = 'root', machine = argument] = /^([^@]+)@(.*)$/s.exec(argument) ?? [];
     const name = parseMachineName(machine);
+    needTerminal('machine shell', `machine exec -i ${user === 'root' ? '' : `-u ${user} `}${name} -- sh`);
     return (await machines(context)).shell(name, user, context.signal);
   },
 });
@@ -70,6 +72,7 @@ export const login = defineCommand({
   examples: [['spawnlet machine login web', 'its own login prompt; ^] three times leaves it']],
   async run({ arguments: [argument = ''] }, context) {
     const name = parseMachineName(argument);
+    needTerminal('machine login', `machine exec -i ${name} -- sh`);
     return (await machines(context)).login(name, context.signal);
   },
 });

@@ -10,7 +10,7 @@ import { plainMachine } from '../machine/fields.ts';
 import { parseInput } from './command.ts';
 import type { Context } from './context.ts';
 import { helpOf, helpOfAll } from './help.ts';
-import { parsePlace } from './machine-enter.ts';
+import { login, parsePlace, shell } from './machine-enter.ts';
 import { describe } from './machine-list.ts';
 import { parseHash, parsePassword, passwordOf } from './password.ts';
 import { entries, findEntry } from './registry.ts';
@@ -319,4 +319,19 @@ test('a password is one line, and a wrong hash is not repeated', async () => {
       return true;
     },
   );
+});
+
+test('a shell and a login are refused where standard input is no terminal, with the command that takes one', async t => {
+  const before = process.stdin.isTTY;
+  t.after(() => Object.assign(process.stdin, { isTTY: before }));
+  Object.assign(process.stdin, { isTTY: false });
+  for (const [command, word, hint] of [
+    [shell, 'm1', 'spawnlet machine exec -i m1 -- sh'],
+    [shell, 'ann@m1', 'spawnlet machine exec -i -u ann m1 -- sh'],
+    [login, 'm1', 'spawnlet machine exec -i m1 -- sh'],
+  ] as const)
+    await assert.rejects(command.run({ options: {}, arguments: [word] }, {} as Context), {
+      code: 'ERR_NO_TERMINAL',
+      hint,
+    });
 });

@@ -32,7 +32,6 @@ test('lab status tells of a lab, and of one that is not there', async t => {
   for (const words of [
     ['status', 'no-such-lab'],
     ['exec', 'no-such-lab', 'true'],
-    ['shell', 'no-such-lab'],
   ]) {
     const none = await run(words);
     assert.equal(none.code, 125);
@@ -86,6 +85,12 @@ test('a terminal in a lab has the size of the one it is on, and follows it', asy
   assert.match(lines[1] ?? '', /^\/dev\/pts\/\d+$/);
   assert.deepEqual(lines.slice(2), ['33 101', '20 55']);
   assert.equal(await end, 3);
+});
+
+test('lab shell is refused where standard input is no terminal, with the command that takes one', async () => {
+  const { code, stderr } = await run(['shell', 'some'], Buffer.from('id\n'));
+  assert.equal(code, 125);
+  assert.match(stderr, /ERR_NO_TERMINAL.*\n {2}spawnlet lab exec some -- sh\n/);
 });
 
 test('lab shell is a login on a terminal, with spawnlet in its PATH, and ends as the shell does', async t => {
