@@ -93,8 +93,9 @@ async function plansFor(host: Host, spec: LabSpec, owner: Holder | null) {
 
 /** What {@link up} would do, as text. */
 export async function upDryRun(host: Host, applier: LabApplier, spec: LabSpec): Promise<string> {
-  const { tree, lab } = await plansFor(host, spec, null);
-  return `${await applier.dryRun(tree)}${await applier.dryRun(lab)}`;
+  const { record, tree, lab } = await plansFor(host, spec, null);
+  const isBuilt = (await host.files.look(record.tree)) !== undefined;
+  return `${isBuilt ? '' : await applier.dryRun(tree)}${await applier.dryRun(lab)}`;
 }
 
 /**

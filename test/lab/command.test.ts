@@ -62,9 +62,12 @@ test('a lab that is there with other settings is not changed, and without flags 
   assert.match(again.stderr, /this asks for .*--memory 1073741824.*ERR_LAB_EXISTS/);
 });
 
-test('--dry-run shows the plan and does nothing', async () => {
+test('--dry-run shows the plan and does nothing', async t => {
+  // A tree that is there is no step.
+  await using _lab = await useLab({ test: t });
   const dry = await run(['up', 'dry', '--memory', '1g', '--dry-run']);
   assert.match(dry.stdout.toString(), /^make cgroup spawnlet-lab-dry .*1073741824 bytes/m);
+  assert.doesNotMatch(dry.stdout.toString(), /nothing to do|build a/);
   assert.equal((await run(['status', 'dry'])).code, 125);
 });
 
