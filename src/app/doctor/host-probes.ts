@@ -185,7 +185,7 @@ export const inotify: Probe = {
 
 export const userNamespaces: Probe = {
   name: 'user namespaces',
-  purpose: 'information: spawnlet does not use them yet',
+  purpose: 'pods with hostUsers: false, and machines with --private-users pick',
   needs: ['root'],
   look: async ({ host }, signal) => {
     const asNobody = 'setpriv --reuid=65534 --regid=65534 --clear-groups unshare --user true';

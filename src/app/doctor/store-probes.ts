@@ -135,7 +135,7 @@ stat --format=%u "$1/shown"`;
 
 export const idmaps: Probe = {
   name: 'idmapped mounts',
-  purpose: 'information: spawnlet does not use them yet',
+  purpose: 'pods with hostUsers: false, and machines with --private-users pick',
   needs: ['root'],
   look: async ({ host, directory }, signal) => {
     const script = `exec unshare --mount --propagation private /bin/sh -euc '${tryIdmap}' sh "$1"`;
