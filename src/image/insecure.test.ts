@@ -45,12 +45,22 @@ describe('insecureRegistries in the settings', () => {
       '10.0.0.1:5000',
       'reg.lan',
     ]);
-    for (const text of [undefined, '', 'other: 1', 'insecureRegistries:'])
+    for (const text of [undefined, '', '# nothing yet', 'insecureRegistries:'])
       assert.deepEqual(await read(text), []);
   });
 
   it('that is something else is refused', async () => {
     for (const text of ['insecureRegistries: reg.lan', 'insecureRegistries: [5000]', 'a: ]'])
-      await assert.rejects(read(text), { code: 'ERR_SETTINGS' });
+      await assert.rejects(read(text), { code: 'ERR_SETTINGS', hint: /./ });
+  });
+
+  it('has no neighbour that nobody knows: it may be misspelled', async () => {
+    await assert.rejects(read('insecureRegistrys: [reg.lan]'), {
+      code: 'ERR_SETTINGS',
+      message: /"insecureRegistrys"/,
+      hint: /it has insecureRegistries/,
+    });
+    for (const text of ['- reg.lan', 'reg.lan'])
+      await assert.rejects(read(text), { code: 'ERR_SETTINGS', hint: /it has insecureRegistries/ });
   });
 });

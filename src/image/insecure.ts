@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net';
-import { SpawnletError } from '../host/error.ts';
+import { messageOf, SpawnletError } from '../host/error.ts';
 import type { Files } from '../host/files.ts';
 import { settingsFile } from '../names.ts';
 
@@ -41,6 +41,9 @@ function wrongEntry(entry: unknown): SpawnletError {
   );
 }
 
+/** What the settings may have. */
+const keys = ['insecureRegistries'];
+
 /** `insecureRegistries` of the settings; empty without settings. Throws `ERR_SETTINGS`. */
 export async function insecureRegistries(files: Files, path: string = settingsFile): Promise<string[]> {
   const text = await files.read(path);
@@ -50,13 +53,24 @@ export async function insecureRegistries(files: Files, path: string = settingsFi
   try {
     settings = parse(text);
   } catch (error) {
-    throw new SpawnletError('ERR_SETTINGS', `${path} is not YAML`, { cause: error });
+    throw new SpawnletError('ERR_SETTINGS', `${path} is not YAML`, {
+      hint: messageOf(error).split('\n', 1)[0] ?? '',
+      cause: error,
+    });
   }
-  if (settings === null || typeof settings !== 'object') return [];
+  if (settings === null) return [];
+  const hint = `it has ${keys.join(', ')}, as in 'insecureRegistries: [10.0.0.5:5000]'`;
+  if (typeof settings !== 'object' || Array.isArray(settings))
+    throw new SpawnletError('ERR_SETTINGS', `${path} is no mapping of keys to values`, { hint });
+  const unknown = Object.keys(settings).find(key => !keys.includes(key));
+  if (unknown !== undefined)
+    throw new SpawnletError('ERR_SETTINGS', `${path} has ${JSON.stringify(unknown)}, which is no setting`, {
+      hint,
+    });
   const value: unknown = 'insecureRegistries' in settings ? settings.insecureRegistries : undefined;
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value))
-    throw new SpawnletError('ERR_SETTINGS', `insecureRegistries in ${path} is not a list`);
+    throw new SpawnletError('ERR_SETTINGS', `insecureRegistries in ${path} is not a list`, { hint });
   return value.map((entry: unknown) => {
     if (typeof entry === 'string') return entry;
     throw wrongEntry(entry);
