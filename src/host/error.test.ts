@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { exhausted } from './error.ts';
+import { exhausted, messageOf } from './error.ts';
 
 test('a device that is full is told as such', async () => {
   const error = exhausted(await writeFile('/dev/full', 'x').catch((reason: unknown) => reason));
@@ -19,4 +19,9 @@ test('inotify instances and watches that are all in use are told with the settin
 
 test('files that a process leaves open are a defect', () => {
   assert.equal(exhausted(Object.assign(new Error('EMFILE'), { code: 'EMFILE', syscall: 'open' })), undefined);
+});
+
+test('several errors in one that says nothing are told one after the other', () => {
+  assert.equal(messageOf(new AggregateError([new Error('no ::1'), 'no 127.0.0.1'])), 'no ::1; no 127.0.0.1');
+  assert.equal(messageOf(new AggregateError([new Error('a')], 'all failed')), 'all failed');
 });

@@ -52,5 +52,7 @@ export function exhausted(error: unknown): SpawnletError | undefined {
 
 /** The text of anything that was thrown. */
 export function messageOf(error: unknown): string {
+  // Node's for a name with several addresses says nothing itself.
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ');
   return error instanceof Error ? error.message : String(error);
 }

@@ -28,10 +28,19 @@ export async function refusalOf(
 /** The error for no answer, or half of one. */
 export function broken(url: URL, error: unknown): SpawnletError {
   if (error instanceof SpawnletError) return error;
-  return new SpawnletError('ERR_REGISTRY', `no answer from ${shownUrl(url)}: ${messageOf(error)}`, {
+  return new SpawnletError('ERR_REGISTRY', `no answer from ${shownUrl(url)}: ${wordsOf(error)}`, {
     hint: hintFor(codeOf(error), url.host),
     cause: error,
   });
+}
+
+/** What an error says; of OpenSSL's, the reason without the numbers and files around it. */
+function wordsOf(error: unknown): string {
+  const said = messageOf(error);
+  const reason = /:SSL routines:[^:]*:([^:\n]+)/.exec(said)?.[1];
+  if (reason === undefined) return said;
+  // The record that came is none of TLS.
+  return reason === 'wrong version number' ? 'it does not speak TLS' : `TLS failed, ${reason}`;
 }
 
 /** The code of a system's error, else an empty string. */
