@@ -186,3 +186,9 @@ test('no text of -p and --add-host is taken for more than it says', () => {
     }),
   );
 });
+
+test('a limit of processes with which no container starts is refused', () => {
+  assert.equal(flags.parsePids('4'), 4);
+  for (const text of ['3', '1']) assert.throws(() => flags.parsePids(text), { hint: /less than 4$/ });
+  for (const text of ['0', '-1', 'x']) assert.throws(() => flags.parsePids(text), { code: 'ERR_FLAG_VALUE' });
+});

@@ -136,6 +136,16 @@ export function parseMemory(text: string): number {
   throw flagError('memory', text, 'no container starts with less than 6m');
 }
 
+/** With fewer, crun cannot make a container on the bridge. */
+const leastPids = 4;
+
+/** `--pids-limit`. */
+export function parsePids(text: string): number {
+  const pids = parseCount('pids-limit', text, 1);
+  if (pids >= leastPids) return pids;
+  throw flagError('pids-limit', text, `no container starts with less than ${leastPids}`);
+}
+
 export function parseNumber(flag: string, text: string, least: number): number {
   const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
   if (value >= least) return value;

@@ -277,10 +277,7 @@ async function requestOf(
     ...optional('hostname', given.hostname === undefined ? undefined : flags.parseHostname(given.hostname)),
     ...optional('memory', given.memory === undefined ? undefined : flags.parseMemory(given.memory)),
     ...optional('cpus', given.cpus === undefined ? undefined : flags.parseNumber('cpus', given.cpus, 0.01)),
-    ...optional(
-      'pids',
-      given['pids-limit'] === undefined ? undefined : flags.parseCount('pids-limit', given['pids-limit'], 1),
-    ),
+    ...optional('pids', given['pids-limit'] === undefined ? undefined : flags.parsePids(given['pids-limit'])),
     readOnly: given['read-only'],
     capAdd: given['cap-add'],
     capDrop: given['cap-drop'],

@@ -68,6 +68,7 @@ describe('limits', { concurrency: 2 }, () => {
     ]);
     assert.doesNotMatch(out, /all/);
     assert.match(err, /fork/);
+    assert.equal(await inside('--pids-limit=4', 'echo begun'), 'begun\n', 'the least that is taken');
     // Half a second of work takes two and a half with a fifth of a CPU.
     const busy = `perl -e 'my $begin = time; 1 while (times)[0] + (times)[1] < 0.5; print time - $begin'`;
     const took = Number(await inside('--cpus=0.2', busy));
@@ -192,6 +193,7 @@ test('values that make no sense are refused with what would', async () => {
     ['--memory=lots', 'ERR_FLAG_VALUE'],
     ['--cpus=-1', 'ERR_FLAG_VALUE'],
     ['--pids-limit=0', 'ERR_FLAG_VALUE'],
+    ['--pids-limit=3', 'no container starts with less than 4'],
     ['-vname:/x', 'ERR_FLAG_VALUE'],
     ['-v/a:relative', 'ERR_FLAG_VALUE'],
     ['--tmpfs=/x:fly', 'ERR_FLAG_VALUE'],
