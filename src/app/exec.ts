@@ -4,7 +4,7 @@ import { SpawnletError } from '../host/error.ts';
 import { lookupUser } from '../image/user.ts';
 import { type App, type AppDependencies, refuseNspawn, runningApp } from './observe.ts';
 import { mergeEnv, processUser } from './spec.ts';
-import { startFailure } from './status.ts';
+import { execHint, startFailure } from './status.ts';
 
 /** What `exec` changes of the container's own process. */
 export interface ExecChange {
@@ -47,9 +47,10 @@ export async function execInApp(
   );
   if (end.kind === 'exited') return end.exitCode;
   // Why not, crun has told on standard error, which is the command's too.
+  const failure = startFailure(end.text);
   throw new SpawnletError('ERR_EXEC', `${name} did not run ${change.args[0]}`, {
-    exitCode: startFailure(end.text).exitCode,
-    hint: 'name a program that is in the container',
+    exitCode: failure.exitCode,
+    hint: execHint(failure, 'name a directory with -w that is in the container, and that its user may enter'),
   });
 }
 

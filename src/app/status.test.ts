@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import { test } from 'node:test';
-import { exitCodeOf, parseRecord, type RunRecord, startFailure, startHint, stateOf } from './status.ts';
+import {
+  execHint,
+  exitCodeOf,
+  parseRecord,
+  type RunRecord,
+  startFailure,
+  startHint,
+  stateOf,
+} from './status.ts';
 
 const record: RunRecord = {
   version: 1,
@@ -125,4 +133,14 @@ test('the hint of a failed start leads to somebody who has said something', () =
   assert.match(startHint('mount `proc`: Invalid argument', 125, 'web.service'), /doctor/);
   assert.match(startHint('open executable: Permission denied', 126, 'web.service'), /execute/);
   assert.match(startHint('executable file `x` not found', 127, 'web.service'), /entrypoint/);
+  const flag = 'executable file `-it` not found in $PATH: No such file or directory';
+  assert.equal(startHint(flag, 127, 'web.service'), 'flags of run go before the image');
+});
+
+test('the hint of a failed exec is that of a start, or speaks of the working directory', () => {
+  const hint = (text: string) => execHint(startFailure(text), 'another -w');
+  assert.match(hint('executable file `x` not found in $PATH: No such file or directory'), /in the container/);
+  assert.match(hint('exec `/etc/passwd`: Permission denied'), /may execute/);
+  assert.equal(hint('chdir `/nope`: No such file or directory'), 'another -w');
+  assert.equal(hint('chdir `/root`: Permission denied'), 'another -w');
 });

@@ -141,14 +141,22 @@ export function startFailure(text: string): { readonly message: string; readonly
   return { message, exitCode: 125 };
 }
 
+const notExecutable = 'the program has to be a file that its user may execute, made for this machine';
+
 /**
  * What helps after {@link startFailure}. crun says to spawnlet alone why it could not make a container: the log has
  * nothing then. Where it has said nothing, systemd or conmon have, and systemd not in the namespace of containers.
  */
 export function startHint(text: string, exitCode: 125 | 126 | 127, unit: string): string {
   if (text.trim() === '') return `journalctl --namespace=+${logNamespace} -n 20 -u ${unit}`;
+  if (/executable file `-/.test(text)) return 'flags of run go before the image';
   if (exitCode === 127) return 'name a program that is in the image, or another --entrypoint';
-  if (exitCode === 126)
-    return 'the program has to be a file that its user may execute, made for this machine';
+  if (exitCode === 126) return notExecutable;
   return 'spawnlet doctor says what this host lacks';
+}
+
+/** The same of an exec; `directory` is what helps where it was the working directory. */
+export function execHint({ message, exitCode }: ReturnType<typeof startFailure>, directory: string): string {
+  if (/\bchdir\b/.test(message)) return directory;
+  return exitCode === 126 ? notExecutable : 'name a program that is in the container';
 }

@@ -1,4 +1,4 @@
-import { startFailure } from '../app/status.ts';
+import { execHint, startFailure } from '../app/status.ts';
 import type { ProcessSpec } from '../engine/exec.ts';
 import { SpawnletError } from '../host/error.ts';
 import { containerDirectory } from '../pod/unit/names.ts';
@@ -42,10 +42,10 @@ export const exec = defineCommand({
     const streams = [input, 'inherit', 'inherit'] as const;
     const end = await engine.exec(host, { identity, name: container.name }, spec, [...streams]);
     if (end.kind === 'exited') return end.exitCode;
-    const { message, exitCode } = startFailure(end.text);
-    throw new SpawnletError('ERR_EXEC', `${name} did not run ${args[0]}: ${message}`, {
-      exitCode,
-      hint: 'name a program that is in the container',
+    const failure = startFailure(end.text);
+    throw new SpawnletError('ERR_EXEC', `${name} did not run ${args[0]}: ${failure.message}`, {
+      exitCode: failure.exitCode,
+      hint: execHint(failure, `its user may not enter workingDir, or it is gone: spawnlet pod get ${name}`),
     });
   },
 });
