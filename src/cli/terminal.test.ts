@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { passSize } from './terminal.ts';
+import { outOfMemory, passSize } from './terminal.ts';
 
 test('the last size of a terminal is told last, however long a telling takes', async () => {
   const terminal = Object.assign(new EventEmitter(), { rows: 24, columns: 80 });
@@ -41,4 +41,9 @@ test('a size that cannot be told is in the way of no later one', async () => {
   terminal.emit('resize');
   await turn();
   assert.equal(told.length, 2);
+});
+
+test('a child that was killed for want of memory is not told as the end of its container', () => {
+  assert.equal(outOfMemory('web', 137), 'web was out of memory and was killed');
+  assert.equal(outOfMemory('web', 0), 'a process of web was killed: out of memory');
 });

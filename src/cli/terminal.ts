@@ -101,6 +101,12 @@ async function copy(
   return await session.copy(attachment, streams, context.signal);
 }
 
+/** What is told of a run in which the kernel has killed for want of memory: the program, or only a child of it. */
+export const outOfMemory = (name: string, exitCode: number): string =>
+  exitCode === 137
+    ? `${name} was out of memory and was killed`
+    : `a process of ${name} was killed: out of memory`;
+
 /** Attaches to a container that is about to run, and gives its exit code; 0 if the user detaches. */
 export async function follow(
   apps: Apps,
@@ -120,7 +126,7 @@ export async function follow(
     const end = await copy(session, attachment, streams, context);
     if (end === 'detached') return 0;
     const code = await session.ended(watch, context.signal);
-    if (session.outOfMemory) process.stderr.write(`spawnlet: ${name} was out of memory and was killed\n`);
+    if (session.outOfMemory) process.stderr.write(`spawnlet: ${outOfMemory(name, code)}\n`);
     return code;
   } finally {
     await attachment?.[Symbol.asyncDispose]();
