@@ -6,40 +6,23 @@ import { entries, findEntry } from './cli/registry.ts';
 import { Interrupted, makeContext, tellError } from './context.ts';
 import { exhausted, isErrno, SpawnletError } from './host/error.ts';
 
-/** Words of docker's and podman's that people will try, and what serves. */
-const elsewhere: Readonly<Record<string, string>> = {
-  images: 'spawnlet image ls',
-  pull: 'spawnlet image pull',
-  rmi: 'spawnlet image rm',
-  restart: 'systemctl restart NAME',
-  pause: 'systemctl freeze NAME',
-  unpause: 'systemctl thaw NAME',
-  top: 'systemd-cgtop, or systemctl status NAME',
-  stats: 'systemd-cgtop',
-  update: 'systemctl set-property NAME MemoryMax=…',
-  container: 'leave the word out: spawnlet ps, spawnlet rm',
-  cp: 'not there yet: bind a directory with -v',
-  build: 'spawnlet builds no images: spawnlet image pull oci-archive:FILE takes what others build',
-  push: 'spawnlet pushes no images',
-  login: 'podman login, docker login, or an auth.json: see docs/run.md',
-};
-
 /** What changes nothing, and reads no state of spawnlet. */
 const forAll = ['doctor', 'machine schema', 'machine profiles'];
 
 async function main(argv: readonly string[]): Promise<number> {
-  const words = argv.filter((word, index) => !(word === '--debug' && index === 0));
-  const [first] = words;
-  if (first === undefined || first === 'help' || first === '--help' || first === '-h') {
-    const { helpOfAll } = await import('./cli/help.ts');
-    const named = first === 'help' ? findEntry(words.slice(1)) : undefined;
-    if (!named) {
-      process.stdout.write(helpOfAll(entries));
-      return first === undefined ? 125 : 0;
-    }
+  const typed = argv.filter((word, index) => !(word === '--debug' && index === 0));
+  const named = typed[0] === 'help' ? findEntry(typed.slice(1)) : undefined;
+  if (named) {
     const { helpOf } = await import('./cli/help.ts');
     process.stdout.write(helpOf(await named.entry.load()));
     return 0;
+  }
+  const words = typed[0] === 'help' && typed.length > 1 ? [...typed.slice(1), '--help'] : typed;
+  const [first] = words;
+  if (first === undefined || first === 'help' || first === '--help' || first === '-h') {
+    const { helpOfAll } = await import('./cli/help.ts');
+    process.stdout.write(helpOfAll(entries));
+    return first === undefined ? 125 : 0;
   }
   const found = findEntry(first === '--version' ? ['version'] : words);
   if (!found) {
@@ -49,7 +32,7 @@ async function main(argv: readonly string[]): Promise<number> {
       process.stdout.write(helpOfAll(below));
       return words[1] === undefined ? 125 : 0;
     }
-    const { meantCommand } = await import('./cli/meant.ts');
+    const { elsewhere, meantCommand } = await import('./cli/meant.ts');
     const known = entries.filter(({ hidden }) => !hidden).map(({ name }) => name);
     const meant = meantCommand(words, known);
     const names = below.map(entry => entry.name.slice(first.length + 1)).join(', ');
@@ -89,7 +72,7 @@ function tell(error: unknown, debug: boolean): number {
   }
   const known = error instanceof Error ? error.message : String(error);
   process.stderr.write(
-    `spawnlet: ${known} [ERR_INTERNAL]\n  this is a defect of spawnlet: --debug shows where\n`,
+    `spawnlet: ${known} [ERR_INTERNAL]\n  this is a defect of spawnlet: spawnlet --debug … shows where\n`,
   );
   if (debug) process.stderr.write(`${process.getBuiltinModule('node:util').inspect(error)}\n`);
   return 125;

@@ -103,6 +103,8 @@ function lookup(command: Command, flag: string): [string, Option] {
     throw new SpawnletError('ERR_FLAG_REFUSED', `${flag} is not supported by ${command.name}`, {
       hint: instead,
     });
+  if (flag === '--debug')
+    throw usageError(command, `${flag} goes before the command`, `spawnlet --debug ${command.name} …; `);
   const meant = flag.startsWith('--') ? nearest(name, Object.keys(command.options)) : undefined;
   throw usageError(command, `${command.name} has no flag ${flag}`, meant && `is --${meant} meant? `);
 }

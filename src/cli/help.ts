@@ -22,7 +22,7 @@ Usage: spawnlet COMMAND [FLAG…] [ARGUMENT…]
 
 ${parts.join('\n\n')}
 
-'spawnlet COMMAND --help' tells a command's flags, with examples. --debug shows where an error comes from.
+'spawnlet COMMAND --help' tells a command's flags, with examples. spawnlet --debug COMMAND … shows where an error comes from.
 `;
 }
 

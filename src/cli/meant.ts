@@ -1,5 +1,31 @@
 import { nearest } from '../host/nearest.ts';
 
+/** Words of docker's and podman's that people will try, and what serves. */
+export const elsewhere: Readonly<Record<string, string>> = {
+  images: 'spawnlet image ls',
+  pull: 'spawnlet image pull',
+  rmi: 'spawnlet image rm',
+  create: 'spawnlet run: a container is made and started at once',
+  restart: 'systemctl restart NAME',
+  rename: 'spawnlet rm NAME, then run it under another --name',
+  pause: 'systemctl freeze NAME',
+  unpause: 'systemctl thaw NAME',
+  top: 'systemd-cgtop, or systemctl status NAME',
+  stats: 'systemd-cgtop',
+  events: 'journalctl -u NAME',
+  port: 'spawnlet ps shows published ports',
+  info: 'spawnlet doctor',
+  system: 'spawnlet image prune',
+  update: 'systemctl set-property NAME MemoryMax=…',
+  container: 'leave the word out: spawnlet ps, spawnlet rm',
+  volume: 'spawnlet run -v /PATH for a directory of the container’s own, -v SRC:DST for one of the host',
+  cp: 'not there yet: bind a directory with -v',
+  build: 'spawnlet builds no images: spawnlet image pull oci-archive:FILE takes what others build',
+  tag: 'spawnlet gives images no other names',
+  push: 'spawnlet pushes no images',
+  login: 'podman login, docker login, or an auth.json: see docs/run.md',
+};
+
 /** Words of podman, docker, kubectl, incus and machinectl, and spawnlet's own for the same. */
 const synonyms: Readonly<Record<string, readonly string[]>> = {
   list: ['ls', 'status'],

@@ -114,6 +114,16 @@ test('the hint of a start that failed leads to what was said about it', async ()
   await done(['rm', '-f', 'broken', 'missing']);
 });
 
+test('help of what is no command is an error, as the word itself is', async () => {
+  for (const argv of [['nosuch'], ['help', 'nosuch']]) {
+    const { code, out, err } = await spawnlet(argv);
+    assert.deepEqual([code, out], [125, '']);
+    assert.match(err, /there is no command 'nosuch' \[ERR_USAGE\]/);
+  }
+  assert.match(await done(['help', 'image']), /^ {2}image pull /m);
+  assert.match(await done(['help', 'image', 'pull']), /^Usage: spawnlet image pull /);
+});
+
 test('where systemd is not PID 1, commands about containers say so, and lead to the lab', async () => {
   for (const argv of [
     ['ps'],
