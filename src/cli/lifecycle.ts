@@ -20,7 +20,7 @@ async function eachOf(
   names: readonly string[],
   everything: boolean,
   context: Context,
-  act: (apps: Apps, name: string) => Promise<string>,
+  act: (apps: Apps, name: string) => Promise<string | undefined>,
 ): Promise<number> {
   if (everything && names.length > 0) {
     throw new SpawnletError('ERR_FLAG_CONFLICT', `--all and the name ${names[0]} do not go together`, {
@@ -40,7 +40,7 @@ async function eachOf(
 /** A command that does something for each container that it is given, and prints what that gives. */
 function lifecycle<const O extends Options>(
   definition: Pick<Command<O>, 'name' | 'summary' | 'options' | 'refused' | 'examples'>,
-  act: (apps: Apps, name: string, options: Values<O>, context: Context) => Promise<string>,
+  act: (apps: Apps, name: string, options: Values<O>, context: Context) => Promise<string | undefined>,
 ): Command {
   const hasAll = 'all' in definition.options;
   return defineCommand<O>({
@@ -130,7 +130,7 @@ export const rm = lifecycle(
   },
   async (apps, name, options, context) => {
     if (options['dry-run']) return (await apps.removeDryRun(name, context.signal)).trimEnd();
-    if (options.ignore && !(await apps.find(name, context.signal))) return name;
+    if (options.ignore && !(await apps.find(name, context.signal))) return undefined;
     await apps.remove(name, options.force, context.signal);
     await tellDropIns(name, 'is yours and stays', context);
     return name;

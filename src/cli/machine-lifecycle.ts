@@ -131,7 +131,7 @@ export const rm = defineCommand({
         return await change(api, value, options['dry-run'], context, word);
       } catch (error) {
         const none = error instanceof SpawnletError && error.code === 'ERR_NO_MACHINE';
-        if (none && options.ignore) return word;
+        if (none && options.ignore) return undefined;
         throw error;
       }
     });
