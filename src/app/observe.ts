@@ -123,13 +123,14 @@ export async function findApp(
   };
 }
 
+export const noContainer = (name: string, hint = 'spawnlet ps -a lists them'): SpawnletError =>
+  new SpawnletError('ERR_NO_CONTAINER', `there is no container ${JSON.stringify(name)}`, { hint });
+
 /** {@link findApp}, or `ERR_NO_CONTAINER`. */
 export async function getApp(deps: AppDependencies, name: string, signal: AbortSignal): Promise<App> {
   const app = await findApp(deps, name, signal);
   if (app) return app;
-  throw new SpawnletError('ERR_NO_CONTAINER', `there is no container ${JSON.stringify(name)}`, {
-    hint: 'spawnlet ps -a lists them',
-  });
+  throw noContainer(name);
 }
 
 /** A container that runs, or `ERR_NOT_RUNNING`. */

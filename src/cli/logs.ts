@@ -1,7 +1,9 @@
 import { once } from 'node:events';
+import { noContainer } from '../app/observe.ts';
 import { unitOf } from '../app/plan.ts';
 import { parseCount } from '../app/request.ts';
 import { SpawnletError } from '../host/error.ts';
+import { quoted } from '../host/shell.ts';
 import { logNamespace } from '../names.ts';
 import {
   bytesOf,
@@ -77,7 +79,10 @@ export const logs = defineCommand({
   ],
   async run({ options, arguments: [name = ''] }, context) {
     const apps = await containers(context);
-    const app = await apps.get(name, context.signal);
+    const app = await apps.find(name, context.signal);
+    // What a container wrote stays when it is removed.
+    const former = `journalctl --namespace=${logNamespace} -u ${quoted(name)}`;
+    if (!app) throw noContainer(name, `spawnlet ps -a lists them; of one that was removed: ${former}`);
     const now = context.host.clock.now();
     // What an earlier container of that name wrote is not this one's.
     const since = Math.max(

@@ -113,6 +113,10 @@ describe('logs', { concurrency: 2 }, () => {
       assert.equal(await done(['logs', 'namesake']), `${word}\n`);
       await done(['rm', 'namesake']);
     }
+    const { code, err } = await logs('namesake');
+    assert.equal(code, 125);
+    const hint = /ERR_NO_CONTAINER.*\n.*(journalctl .*)$/m.exec(err)?.[1] ?? '';
+    assert.match(await system('sh', '-c', hint), /first\n[^]*second\n/, err);
   });
 
   test('that are followed come as they are written, until the container ends', async () => {
