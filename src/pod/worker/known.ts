@@ -31,8 +31,13 @@ export async function knownPods(files: Files): Promise<KnownPod[]> {
   return found.filter(each => each !== undefined).sort((a, b) => (key(a) < key(b) ? -1 : 1));
 }
 
-/** A pod by its name. One that is going is told only where no other has the name. @throws ERR_NO_POD */
-export async function getPod(files: Files, namespace: string, name: string): Promise<KnownPod> {
+/**
+ * A pod by its name, or by `pod/NAME`, as `pod apply` tells it. One that is going is told only where no other has the name.
+ *
+ * @throws ERR_NO_POD
+ */
+export async function getPod(files: Files, namespace: string, word: string): Promise<KnownPod> {
+  const name = word.replace(/^pods?\//, '');
   const pods = (await knownPods(files)).filter(
     ({ identity }) => identity.namespace === namespace && identity.name === name,
   );
