@@ -70,8 +70,11 @@ export async function makeContext(
   const inUse = async () => {
     const { podsInUse } = await import('./pod/worker/in-use.ts');
     const [ofApps, ofPods] = await Promise.all([(await apps()).inUse(signal), podsInUse(host.files)]);
+    const manifests = new Map(ofApps.manifests);
+    for (const [digest, names] of ofPods.manifests)
+      manifests.set(digest, [...(manifests.get(digest) ?? []), ...names]);
     return {
-      manifests: new Set([...ofApps.manifests, ...ofPods.manifests]),
+      manifests,
       layers: new Set([...ofApps.layers, ...ofPods.layers]),
     };
   };

@@ -161,10 +161,11 @@ async function notesOf(deps: AppDependencies, name: string): Promise<Bundle['ann
 /** What containers run from, which `image rm` and `prune` must leave. */
 export async function appsInUse(deps: AppDependencies, signal: AbortSignal): Promise<InUse> {
   const { files } = deps.host;
-  const notes = await Promise.all((await files.list(appsDirectory)).map(name => notesOf(deps, name)));
+  const names = await files.list(appsDirectory);
+  const notes = await Promise.all(names.map(name => notesOf(deps, name)));
   signal.throwIfAborted();
   return {
-    manifests: new Set(notes.map(note => note[annotation.digest] ?? '')),
+    manifests: Map.groupBy(names, (_name, at) => notes[at]?.[annotation.digest] ?? ''),
     layers: new Set(notes.flatMap(note => (note[annotation.layers] ?? '').split(','))),
   };
 }

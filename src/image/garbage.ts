@@ -5,14 +5,15 @@ import type { Digest } from './manifest.ts';
 
 /** What must stay, though no name of the store leads to it: what apps run from. */
 export interface InUse {
-  readonly manifests: ReadonlySet<string>;
+  /** By their digests, the names of what runs from them. */
+  readonly manifests: ReadonlyMap<string, readonly string[]>;
   readonly layers: ReadonlySet<LayerKey>;
 }
 
 /** Asked while nobody else changes the store. */
 export type FindInUse = () => Promise<InUse>;
 
-export const nothingInUse: FindInUse = async () => ({ manifests: new Set(), layers: new Set() });
+export const nothingInUse: FindInUse = async () => ({ manifests: new Map(), layers: new Set() });
 
 /** What was taken away. */
 export interface Removed {

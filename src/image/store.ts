@@ -107,9 +107,7 @@ export class Store {
         const named = all.filter(row => row.annotations[nameAnnotation] === word);
         gone.push(...(named.length > 0 ? named : all));
         if (manifests.has(image.manifest) && all.every(row => gone.includes(row)))
-          throw new SpawnletError('ERR_IMAGE_IN_USE', `a container uses image ${word}`, {
-            hint: 'remove the container first: spawnlet ps -a shows it',
-          });
+          throw inUseBy(word, manifests.get(image.manifest) ?? []);
       }
       return rows.filter(row => !gone.includes(row));
     });
@@ -142,7 +140,8 @@ export class Store {
   async #used(inUse: FindInUse): Promise<InUse> {
     const leased = await leasedKeys(this.directory, this.#host);
     const { manifests, layers } = await inUse();
-    return { manifests: new Set([...manifests, ...leased]), layers: new Set([...layers, ...leased]) };
+    const unnamed = [...leased].map(key => [key, []] as const);
+    return { manifests: new Map([...unnamed, ...manifests]), layers: new Set([...layers, ...leased]) };
   }
 
   /** Takes away what killed processes left: layers and blobs that no image, lease or app needs, and halves of them. */
@@ -219,6 +218,14 @@ export class Store {
     for (const directory of directories) await this.layers.discard(directory);
     return removed;
   }
+}
+
+/** @param names of what runs from it; none while a container is being made */
+function inUseBy(image: string, names: readonly string[]): SpawnletError {
+  const by = names.length === 0 ? 'a container that is being made' : [...names].sort(compare).join(', ');
+  return new SpawnletError('ERR_IMAGE_IN_USE', `image ${image} is in use: ${by}`, {
+    hint: 'remove what uses it first: spawnlet rm, spawnlet pod rm',
+  });
 }
 
 const staysAfter = (row: Row, { all }: { readonly all: boolean }, { manifests }: InUse): boolean =>

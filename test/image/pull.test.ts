@@ -248,9 +248,15 @@ describe('the store', () => {
     const image = await b.pull('one', one);
     await b.pull('also', one);
     await b.pull('two', two);
-    const inUse = async () => ({ manifests: new Set([image.manifest]), layers: new Set<string>() });
+    const inUse = async () => ({
+      manifests: new Map([[image.manifest, ['web', 'pod/db']]]),
+      layers: new Set<string>(),
+    });
     assert.deepEqual((await b.store.remove(['also'], inUse, signal)).images, []);
-    await assert.rejects(b.store.remove(['one'], inUse, signal), refused('ERR_IMAGE_IN_USE'));
+    await assert.rejects(b.store.remove(['one'], inUse, signal), {
+      code: 'ERR_IMAGE_IN_USE',
+      message: 'image one is in use: pod/db, web',
+    });
     const removed = await b.store.remove(['one'], nothingInUse, signal);
     assert.deepEqual([removed.names, removed.images, removed.layers], [['one'], [image.manifest], 1]);
     assert.equal(files(join(b.path, 'l')).length, 2);
@@ -268,7 +274,7 @@ describe('the store', () => {
       [['app'], []],
     );
     const keep = async () => ({
-      manifests: new Set<string>(),
+      manifests: new Map<string, string[]>(),
       layers: new Set(old.layers.map(layer => layer.key)),
     });
     const pruned = await b.store.prune({ all: false }, keep, signal);
