@@ -24,7 +24,7 @@ export const up = defineCommand({
   name: 'lab up',
   group: 'Labs',
   summary: 'Boot an embedded systemd host',
-  synopsis: '[NAME]',
+  synopsis: '[FLAG…] [NAME]',
   arity: [0, 1],
   options: {
     suite: { type: 'string', value: 'SUITE', choices: suites, help: 'Debian release (default bookworm)' },
@@ -84,7 +84,7 @@ export const status = defineCommand({
   name: 'lab status',
   group: 'Labs',
   summary: 'List labs',
-  synopsis: '[NAME]',
+  synopsis: '[FLAG…] [NAME]',
   arity: [0, 1],
   options: outputOption,
   examples: [['spawnlet lab status -o json', 'for scripts']],
@@ -123,13 +123,17 @@ export const exec = defineCommand({
   name: 'lab exec',
   group: 'Labs',
   summary: 'Run a command in a lab',
-  synopsis: 'NAME [--] COMMAND [ARG…]',
+  synopsis: '[FLAG…] NAME [--] COMMAND [ARG…]',
   arity: [2, Number.POSITIVE_INFINITY],
   passThrough: true,
   options: {
     env: { type: 'strings', short: 'e', value: 'NAME[=VALUE]', help: 'set an environment variable' },
     tty: { type: 'boolean', short: 't', help: 'give it a terminal' },
     workdir: { type: 'string', short: 'w', value: 'DIR', help: 'working directory (default /root)' },
+  },
+  refused: {
+    interactive: 'leave it out: standard input is always passed on',
+    i: 'leave it out: standard input is always passed on',
   },
   examples: [
     ['spawnlet lab exec lab -- systemctl status', 'standard streams and the exit code pass through'],
@@ -184,7 +188,7 @@ export const down = defineCommand({
   name: 'lab down',
   group: 'Labs',
   summary: 'End labs and remove all they left',
-  synopsis: '[NAME…]',
+  synopsis: '[FLAG…] [NAME…]',
   arity: [0, Number.POSITIVE_INFINITY],
   options: {
     all: { type: 'boolean', short: 'a', help: 'every lab' },

@@ -158,7 +158,7 @@ async function waitUntilBooted(host: Host, name: string, signal: AbortSignal): P
 async function needRecord(host: Host, name: string): Promise<LabRecord> {
   const record = await readRecord(host.files, name);
   if (record) return record;
-  throw labNotFound(name);
+  throw labNotFound(name, 'spawnlet lab status lists them');
 }
 
 /** What a lab was made as; undefined if there is none. */
@@ -204,7 +204,7 @@ export async function down(
   signal: AbortSignal,
 ): Promise<void> {
   await using _lock = await host.locks.wait('labs', signal);
-  if (!(await names(host)).includes(name)) throw labNotFound(name);
+  if (!(await names(host)).includes(name)) throw labNotFound(name, 'spawnlet lab status lists them');
   const record = await readRecord(host.files, name);
   const networks = await idleNetworks(host, name);
   await applier.apply(downPlan(name, record, await observeHierarchies(host), networks), signal);

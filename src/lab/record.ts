@@ -58,5 +58,5 @@ export async function readRecords(files: Files): Promise<LabRecord[]> {
   return records;
 }
 
-export const labNotFound = (name: string): SpawnletError =>
-  new SpawnletError('ERR_LAB_NOT_FOUND', `there is no lab ${name}`, { hint: `spawnlet lab up ${name}` });
+export const labNotFound = (name: string, hint = `spawnlet lab up ${name}`): SpawnletError =>
+  new SpawnletError('ERR_LAB_NOT_FOUND', `there is no lab ${name}`, { hint });

@@ -51,6 +51,8 @@ test('the examples of --help are ones that spawnlet takes', async () => {
     const command = await entry.load();
     assert.equal(command.name, entry.name);
     assert.equal(command.summary, entry.summary);
+    if (Object.keys(command.options).length > 0)
+      assert.match(command.synopsis, /\[FLAG…\]|\[-/, `${command.name} tells that it has flags`);
     for (const [line] of command.examples.filter(([text]) => text.startsWith('spawnlet '))) {
       const found = findEntry(wordsOf(line).slice(1));
       assert.ok(found, line);

@@ -43,6 +43,10 @@ test('lab down takes several names, and tells of each that is not there', async 
   const { code, stderr } = await run(['down', 'no-such-lab', 'nor-this']);
   assert.equal(code, 125);
   assert.match(stderr, /no lab no-such-lab \[ERR_LAB_NOT_FOUND\]\n.*no lab nor-this \[ERR_LAB_NOT_FOUND\]/);
+  assert.match(
+    (await run(['down', 'no-such-lab'])).stderr,
+    /ERR_LAB_NOT_FOUND\]\n  spawnlet lab status lists them/,
+  );
 });
 
 test('a lab that is there with other settings is not changed, and without flags it starts as it is', async t => {
