@@ -200,7 +200,7 @@ export async function refuseRunning(
   const isQueued = state !== 'idle' && (await systemd.unitProperty(unit, 'Job', signal)) !== 0;
   if (!isUp(state) && !isQueued) return;
   throw new SpawnletError('ERR_RUNNING', `machine ${name} runs, and cannot be ${what}`, {
-    hint: `spawnlet machine stop ${name} first`,
+    hint: `spawnlet machine stop ${name} first${what === 'removed' ? `, or spawnlet machine rm -f ${name}` : ''}`,
   });
 }
 

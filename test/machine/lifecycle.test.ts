@@ -35,7 +35,7 @@ test('rm takes away exactly what create and start have made', async () => {
   assert.notEqual(await world(), clean);
   const { code, err } = await spawnlet(['machine', 'rm', 'whole']);
   assert.equal(code, 125);
-  assert.match(err, /ERR_RUNNING/);
+  assert.match(err, /ERR_RUNNING.*\n.*machine rm -f whole/);
   await machine('rm', '--force', 'whole');
   assert.equal(await world(), clean);
 });
