@@ -222,7 +222,7 @@ test('import tells the name of the machine that it has made, whoever gave it', a
 test('rm removes machines, snapshots, and with --ignore what is not there', async () => {
   const { api, performed } = fake();
   const { out } = await spawnlet('machine rm -f -i web/a web nope', api);
-  assert.equal(out, 'web/a\nweb\nnope\n');
+  assert.equal(out, 'web/a\nweb\n');
   assert.deepEqual(performed, [
     { do: 'remove-snapshot', name: 'web', snapshot: 'a' },
     { do: 'remove', name: 'web', force: true },
