@@ -53,10 +53,13 @@ export async function useKilledCommand(): Promise<KilledCommand> {
       return spawn(node, rest, { stdio: 'ignore', env });
     },
     async runUntil(border, words, borders = 'steps') {
-      const { code, stderr } = await systemChildren.capture(argv(border, words, borders), {
-        signal: AbortSignal.timeout(60_000),
-        env,
-      });
+      const { code, stderr } = await systemChildren
+        .capture(argv(border, words, borders), { signal: AbortSignal.timeout(60_000), env })
+        .catch((cause: unknown) => {
+          throw new Error(`border ${border} of ${words.join(' ')}: it has not ended within a minute`, {
+            cause,
+          });
+        });
       assert.ok(code === killed || code === 0, `border ${border}: ended with ${code}: ${stderr}`);
       return code === killed;
     },
