@@ -4,7 +4,7 @@ import { capture, execIn, type ProcessSpec } from '../engine/exec.ts';
 import { SpawnletError } from '../host/error.ts';
 import type { Host } from '../host/host.ts';
 import { afterResult, type Healthcheck, type HealthResult, keptOutput, type OnFailure } from './health.ts';
-import { type AppDependencies, healthFileOf, runningApp } from './observe.ts';
+import { type AppDependencies, healthFileOf, notRunning, runningApp } from './observe.ts';
 import { unitOf } from './plan.ts';
 import { signalApp } from './stop.ts';
 
@@ -29,10 +29,7 @@ export async function checkHealth(
       hint: 'spawnlet run --health-cmd COMMAND, or an image with a HEALTHCHECK',
     });
   // What has not begun is not unwell: the timer is there with the unit, the program when its container is made.
-  if (await isHeld(files, name))
-    throw new SpawnletError('ERR_NOT_RUNNING', `${name} is not running (starting)`, {
-      hint: 'try again in a moment',
-    });
+  if (await isHeld(files, name)) throw notRunning(name, 'starting');
   const { check } = health;
   const { consoleSize: _size, ...process } = app.bundle.process;
   const start = clock.now();

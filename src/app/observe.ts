@@ -133,17 +133,23 @@ export async function getApp(deps: AppDependencies, name: string, signal: AbortS
   throw noContainer(name);
 }
 
+/** What helps with a container that is not running, by what it does instead. */
+const hintOf = (name: string, kind: AppState['kind']): string => {
+  if (kind === 'starting') return 'try again in a moment';
+  return kind === 'restarting'
+    ? `spawnlet logs ${name} has what it said before it ended`
+    : `spawnlet start ${name}`;
+};
+
+export const notRunning = (name: string, kind: AppState['kind']): SpawnletError =>
+  new SpawnletError('ERR_NOT_RUNNING', `${name} is not running (${kind})`, { hint: hintOf(name, kind) });
+
 /** A container that runs, or `ERR_NOT_RUNNING`. */
 export async function runningApp(deps: AppDependencies, name: string, signal: AbortSignal): Promise<App> {
   const app = await getApp(deps, name, signal);
   if (app.state.kind === 'running') return app;
   if (app.state.kind === 'damaged') throw damaged(name);
-  throw new SpawnletError('ERR_NOT_RUNNING', `${app.name} is not running (${app.state.kind})`, {
-    hint:
-      app.state.kind === 'restarting'
-        ? `spawnlet logs ${app.name} has what it said before it ended`
-        : `spawnlet start ${app.name}`,
-  });
+  throw notRunning(app.name, app.state.kind);
 }
 
 /** The notes of a bundle; of one that cannot be read, what its unit says of the image. */

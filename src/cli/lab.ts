@@ -11,7 +11,7 @@ import { defineCommand, dryRunOption, outputOption } from './command.ts';
 import type { Context } from './context.ts';
 import { each } from './each.ts';
 import { type List, printList } from './output.ts';
-import { needTerminal } from './shell-terminal.ts';
+import { needTerminal } from './terminal.ts';
 
 /** This spawnlet's own tree, which every lab sees, so that it can be run in there. */
 const program = dirname(dirname(process.argv[1] ?? '/'));

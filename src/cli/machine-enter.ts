@@ -5,7 +5,7 @@ import type { LogOptions, Place } from '../machine/api.ts';
 import { parseMachineName } from '../machine/names.ts';
 import { defineCommand } from './command.ts';
 import { machines } from './machines.ts';
-import { needTerminal } from './shell-terminal.ts';
+import { needTerminal } from './terminal.ts';
 
 export const exec = defineCommand({
   name: 'machine exec',

@@ -21,14 +21,24 @@ export function streamsOf(
   };
 }
 
-const noTerminal = (command: string) =>
-  new SpawnletError('ERR_NO_TERMINAL', `-t needs a terminal, and standard input is none`, {
-    hint: `leave -t out: spawnlet ${command} -i …`,
-  });
+const noTerminal = (what: string, hint: string) =>
+  new SpawnletError('ERR_NO_TERMINAL', `${what} needs a terminal, and standard input is none`, { hint });
+
+/**
+ * Refuses to open a shell or a login for an input that is no terminal: it would wait for ever, or lose the input. `instead`
+ * is a command that passes an input on.
+ *
+ * @throws ERR_NO_TERMINAL
+ */
+export function needTerminal(command: string, instead: string): void {
+  if (!process.stdin.isTTY) throw noTerminal(command, `spawnlet ${instead}`);
+}
+
+const falseTerminal = (command: string) => noTerminal('-t', `leave -t out: spawnlet ${command} -i …`);
 
 /** Refuses to pass an input on that is no terminal to a program that has one: it would not know where it ends. @throws ERR_NO_TERMINAL */
 export function refuseFalseTerminal(request: Pick<RunRequest, 'terminal' | 'stdin'>): void {
-  if (request.terminal && request.stdin && !process.stdin.isTTY) throw noTerminal('run');
+  if (request.terminal && request.stdin && !process.stdin.isTTY) throw falseTerminal('run');
 }
 
 /**
@@ -38,7 +48,7 @@ export function refuseFalseTerminal(request: Pick<RunRequest, 'terminal' | 'stdi
  * @throws ERR_NO_TERMINAL
  */
 export function inputOfExec(interactive: boolean, terminal: boolean): 'inherit' | 'ignore' {
-  if (terminal && !process.stdin.isTTY) throw noTerminal('exec');
+  if (terminal && !process.stdin.isTTY) throw falseTerminal('exec');
   return terminal || interactive ? 'inherit' : 'ignore';
 }
 

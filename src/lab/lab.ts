@@ -93,9 +93,8 @@ async function plansFor(host: Host, spec: LabSpec, owner: Holder | null) {
 
 /** What {@link up} would do, as text. */
 export async function upDryRun(host: Host, applier: LabApplier, spec: LabSpec): Promise<string> {
-  const { record, tree, lab } = await plansFor(host, spec, null);
-  const isBuilt = (await host.files.look(record.tree)) !== undefined;
-  return `${isBuilt ? '' : await applier.dryRun(tree)}${await applier.dryRun(lab)}`;
+  const { tree, lab } = await plansFor(host, spec, null);
+  return applier.dryRun({ ...lab, steps: [...tree.steps, ...lab.steps] });
 }
 
 /**

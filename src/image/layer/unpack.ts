@@ -37,7 +37,7 @@ export interface Unpacked {
   readonly copied: boolean;
 }
 
-/** Each call into zlib costs a hop to a thread: half of this costs a pull a tenth more time, and twice this 8 MB more memory. */
+/** Each call into zlib costs a hop to a thread: with half of this a pull takes a tenth longer. Twice this is 4 % faster, and more memory. */
 const chunkSize = 128 * 1024;
 
 /**
